@@ -1,0 +1,72 @@
+// The seam that swaps the world: io_uring (uring.h) or a seeded simulator (sim.h). Everything that a proxy asks of the
+// outside goes through here: operations that wait, socket calls that do not, time, and chance.
+//
+// A driver belongs to one loop and is used by that loop's thread alone, except wake(). Handles are small integers of this
+// driver (descriptors for io_uring, numbers of the simulator's sockets otherwise); Socket and Listener own them.
+#pragma once
+#include "lib/base/clock.h"
+#include "lib/base/random.h"
+#include "lib/base/result.h"
+#include "lib/io/op.h"
+
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace culvert::io {
+
+// A network namespace: a descriptor of it (io_uring) or a pod's number (simulator). `own` is the process's.
+struct Namespace {
+    int handle = -1;
+    bool operator==(const Namespace&) const = default;
+};
+inline constexpr Namespace own_namespace{};
+
+struct ListenOptions {
+    std::uint32_t role = 0;   // cv_role of bpf/abi.h: announced with the private option where the agent is ours; 0: none
+    bool reuse_port = true;   // C-3: an old and a new ztunnel overlap
+    int backlog = 1024;       // docs/limits.md
+    std::uint32_t mark = 0;   // SO_MARK under istio-cni (C-2), 0: none
+};
+
+struct ConnectOptions {
+    std::optional<Address> real_client;  // told to the kernel before connect (kernel contract d); refused: an error
+    bool from_loopback = false;          // decision 2: bind to a random address of 127/8, or ::1, of `to`'s family
+    std::optional<Ip> bind;
+    std::uint32_t mark = 0;
+};
+
+class Driver {
+public:
+    virtual ~Driver() = default;
+
+    // Operations. submit() sets in_flight; a later turn() clears it, fills `result` and queues the op.
+    virtual void submit(Op& op) = 0;
+    virtual void cancel(Op& op) = 0;
+    // Reaps what completed into `done`. With nothing ready it waits until `until` (none: until something happens).
+    virtual void turn(std::optional<Instant> until, std::vector<Op*>& done) = 0;
+    virtual void wake() = 0;  // from any thread: ends a waiting turn()
+    virtual std::size_t in_flight() const = 0;
+
+    // Shared receive buffers: `take` after a recv that says which; given back before the next await.
+    virtual std::size_t buffer_size() const = 0;
+    virtual Bytes buffer(int id) = 0;
+    virtual void give_back(int id) = 0;
+
+    // Calls that do not wait. Errors carry errno in `detail`.
+    virtual Result<int> listen(Namespace where, Address at, const ListenOptions& options) = 0;
+    virtual Result<int> stream(Namespace where, Address to, const ConnectOptions& options) = 0;  // ready for Op connect
+    virtual Result<std::size_t> try_send(int handle, std::span<const ConstBytes> pieces) = 0;     // 0: would block
+    virtual void shut_write(int handle) = 0;
+    virtual void reset_on_close(int handle) = 0;  // SO_LINGER 0: the end will be a RST, never mistaken for a FIN (S17)
+    virtual void close(int handle) = 0;
+    virtual Result<Address> local(int handle) = 0;
+    virtual Result<Address> peer(int handle) = 0;
+    virtual Result<Address> original_destination(int handle) = 0;  // C-5, kernel fact 9; no record: no_original_destination
+    virtual bool client_bound(int handle) = 0;                     // S3: the app's socket carries the real client
+
+    virtual const Clock& clock() const = 0;
+    virtual Random& random() = 0;
+};
+
+}  // namespace culvert::io
