@@ -1,4 +1,6 @@
-/* What crosses the boundary between kernel programs, the agent that owns them and ztunnel, which only ever sees sockets.
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+ *
+ * What crosses the boundary between kernel programs, the agent that owns them and ztunnel, which only ever sees sockets.
  * Compiled as C into BPF and as C++ into the agent, lib/io and unit tests. Addresses are 16 bytes in network order, IPv4 as
  * ::ffff:a.b.c.d (kernel fact 17); ports are host order unless a name ends in _be. Padding is explicit and zero: map keys
  * are hashed as bytes. */
