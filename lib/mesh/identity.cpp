@@ -24,13 +24,16 @@ std::optional<Identity> Identity::parse(std::string_view uri) {
     return Identity{std::string(pieces[0]), std::string(pieces[2]), std::string(pieces[4])};
 }
 
-std::string Identity::principal() const { return trust_domain + "/ns/" + name_space + "/sa/" + service_account; }
+std::string Identity::principal() const {
+    return trust_domain + "/ns/" + name_space + "/sa/" + service_account;
+}
 
 std::string Identity::to_string() const { return std::string(scheme) + principal(); }
 
 }  // namespace culvert::mesh
 
-std::size_t std::hash<culvert::mesh::Identity>::operator()(const culvert::mesh::Identity& identity) const noexcept {
+std::size_t
+std::hash<culvert::mesh::Identity>::operator()(const culvert::mesh::Identity& identity) const noexcept {
     std::hash<std::string_view> hash;
     std::size_t value = hash(identity.trust_domain);
     value = value * 31 + hash(identity.name_space);

@@ -1,8 +1,9 @@
-// A SPIFFE id of the one form that the mesh knows (wire fact H-11): spiffe://<trust domain>/ns/<namespace>/sa/<account>.
-// A value without I/O; made by TLS from a certificate's URI SANs, by the directory from a workload, by policy for matching.
+// A SPIFFE id of the one form that the mesh knows (wire fact H-11): spiffe://<trust
+// domain>/ns/<namespace>/sa/<account>. A value without I/O; made by TLS from a certificate's URI SANs, by the
+// directory from a workload, by policy for matching.
 //
-// Deviation: a piece that is empty, and a text longer than `text_max`, is no identity; the reference takes both
-// (SPIFFE-ID 2.1 and 2.3 forbid them, and "" would be an account that policies cannot tell from "none").
+// Deviation: a piece that is empty, and a text longer than `text_max`, is no identity; the reference takes
+// both (SPIFFE-ID 2.1 and 2.3 forbid them, and "" would be an account that policies cannot tell from "none").
 #pragma once
 #include <compare>
 #include <cstddef>
