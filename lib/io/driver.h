@@ -23,10 +23,10 @@ struct Namespace {
 inline constexpr Namespace own_namespace{};
 
 struct ListenOptions {
-    std::uint32_t role = 0;   // cv_role of bpf/abi.h: announced with the private option where the agent is ours; 0: none
-    bool reuse_port = true;   // C-3: an old and a new ztunnel overlap
-    int backlog = 1024;       // docs/limits.md
-    std::uint32_t mark = 0;   // SO_MARK under istio-cni (C-2), 0: none
+    std::uint32_t role = 0;  // cv_role of bpf/abi.h: announced with the private option where the agent is ours; 0: none
+    bool reuse_port = true;  // C-3: an old and a new ztunnel overlap
+    int backlog = 1024;      // docs/limits.md: io.backlog
+    std::uint32_t mark = 0;  // SO_MARK under istio-cni (C-2), 0: none
 };
 
 struct ConnectOptions {
@@ -38,17 +38,21 @@ struct ConnectOptions {
 
 class Driver {
 public:
+    static constexpr std::size_t completions_max = 512;  // reaped in one turn
+
     virtual ~Driver() = default;
 
     // Operations. submit() sets in_flight; a later turn() clears it, fills `result` and queues the op.
     virtual void submit(Op& op) = 0;
-    virtual void cancel(Op& op) = 0;
-    // Reaps what completed into `done`. With nothing ready it waits until `until` (none: until something happens).
+    virtual void cancel(Op& op) = 0;  // asks; completes as -ECANCELED, or with what was done
+    // Reaps what completed into `done`, at most completions_max. With nothing ready it waits until `until` (none: until
+    // something happens).
     virtual void turn(std::optional<Instant> until, std::vector<Op*>& done) = 0;
     virtual void wake() = 0;  // from any thread: ends a waiting turn()
     virtual std::size_t in_flight() const = 0;
+    virtual bool idle() const = 0;  // nothing will complete unless somebody submits something or time passes
 
-    // Shared receive buffers: `take` after a recv that says which; given back before the next await.
+    // Shared receive buffers: `buffer` after a recv that says which; given back before the next await.
     virtual std::size_t buffer_size() const = 0;
     virtual Bytes buffer(int id) = 0;
     virtual void give_back(int id) = 0;
@@ -68,5 +72,9 @@ public:
     virtual const Clock& clock() const = 0;
     virtual Random& random() = 0;
 };
+
+// What the operating system's error number means to us: connect_refused, unreachable, reset, closed, cancelled, ...
+Error os_error(int number);
+inline std::unexpected<Error> refuse_os(int number) { return std::unexpected(os_error(number)); }
 
 }  // namespace culvert::io
