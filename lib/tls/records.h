@@ -10,6 +10,7 @@
 #include "lib/tls/aead.h"
 
 #include <expected>
+#include <span>
 
 namespace culvert::tls {
 
@@ -26,6 +27,7 @@ enum class Alert : std::uint8_t {
     unexpected_message = 10,
     bad_record_mac = 20,
     record_overflow = 22,
+    illegal_parameter = 47,
     decode_error = 50,
     internal_error = 80,
     user_canceled = 90,
@@ -135,7 +137,7 @@ private:
         Bytes text;
     };
 
-    std::expected<Opened, Failure> judge(Inner inner, std::size_t used);
+    std::expected<Opened, Failure> judge(Inner inner, std::size_t input_size, std::size_t used);
     std::expected<Inner, Alert> decrypt(Bytes record);
     std::expected<bool, Alert> handshake_bytes(ConstBytes text);  // true: the peer asked for a KeyUpdate
     std::unexpected<Failure> fail(Alert alert, bool by_peer = false);
