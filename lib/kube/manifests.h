@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,8 +62,10 @@ class Directory {
 public:
     explicit Directory(std::string path) : path_(std::move(path)) {}
     // Reads what is new or changed (by inode, size and time) and drops what is gone. True if anything
-    // differs.
+    // differs. With names: looks at these entries only, so that a file that is being written is left alone
+    // until it is closed.
     bool refresh();
+    bool refresh(const std::set<std::string>& names);
     SnapshotPtr snapshot() const;  // built on demand
     const std::string& path() const { return path_; }
 
@@ -72,7 +75,9 @@ private:
         std::vector<ObjectPtr> objects;  // the last good ones
         std::vector<Problem> problems;
     };
+    bool look_at(const std::string& name);
     bool read(const std::string& name, File& file);
+    bool forget(const std::string& name);
 
     std::string path_;
     std::map<std::string, File> files_;

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace culvert::kube {
@@ -15,14 +14,22 @@ struct Value {
     int line = 0;
     std::string text;  // of boolean ("true", "false"), number (as written) and text
     std::vector<Value> items;
-    std::vector<std::pair<std::string, Value>> fields;  // in order; keys are unique
+    struct Field;
+    std::vector<Field> fields;  // in order; names are unique
 
     bool is(Type what) const { return type == what; }
-    const Value* find(std::string_view name) const {
-        for (const auto& [key, value] : fields)
-            if (key == name) return &value;
-        return nullptr;
-    }
+    const Value* find(std::string_view name) const;
 };
+
+struct Value::Field {
+    std::string name;
+    Value value;
+};
+
+inline const Value* Value::find(std::string_view name) const {
+    for (const Field& field : fields)
+        if (field.name == name) return &field.value;
+    return nullptr;
+}
 
 }  // namespace culvert::kube

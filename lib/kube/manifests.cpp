@@ -1,0 +1,195 @@
+#include "lib/kube/manifests.h"
+
+#include "lib/base/fd.h"
+#include "lib/kube/decode.h"
+#include "lib/kube/yaml.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace culvert::kube {
+namespace {
+
+std::string stamp_of(const struct stat& s) {
+    return std::to_string(s.st_dev) + "/" + std::to_string(s.st_ino) + "/" + std::to_string(s.st_size) + "/" +
+           std::to_string(s.st_mtim.tv_sec) + "." + std::to_string(s.st_mtim.tv_nsec) + "/" +
+           std::to_string(s.st_ctim.tv_sec) + "." + std::to_string(s.st_ctim.tv_nsec);
+}
+
+Problem problem_with(const std::string& file, std::string message, std::string fix = {}) {
+    return {Problem::Severity::error, file, 0, {}, {}, std::move(message), std::move(fix)};
+}
+
+struct Text {
+    std::string text;
+    std::string error;  // empty: read
+};
+
+Text read_all(int fd, std::size_t size) {
+    Text out;
+    out.text.resize(size + 1);  // one more, to see that it did not grow beyond the limit
+    std::size_t at = 0;
+    while (at < out.text.size()) {
+        const ssize_t got = ::read(fd, out.text.data() + at, out.text.size() - at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return {{}, std::string("cannot be read: ") + std::strerror(errno)};
+        if (got == 0) break;
+        at += static_cast<std::size_t>(got);
+        if (at == out.text.size()) out.text.resize(std::min(at * 2, file_bytes_max + 1));
+        if (at > file_bytes_max) break;
+    }
+    out.text.resize(at);
+    return out;
+}
+
+bool is_manifest(std::string_view name) {
+    if (name.starts_with('.')) return false;
+    return name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json");
+}
+
+Problem conflict(const Metadata& loser, const Key& key, const Origin& winner) {
+    return {Problem::Severity::error,
+            loser.origin.file,
+            loser.origin.line,
+            key.to_string(),
+            "metadata.name",
+            "is defined a second time; in force is the one of " + winner.file + ":" +
+                std::to_string(winner.line),
+            "remove one of the two"};
+}
+
+}  // namespace
+
+std::string Problem::to_string() const {
+    std::string out = file;
+    if (line > 0) out += ":" + std::to_string(line);
+    out += severity == Severity::error ? ": error: " : ": warning: ";
+    if (!object.empty()) out += object + ": ";
+    if (!field.empty()) out += field + ": ";
+    out += message;
+    if (!fix.empty()) out += "; " + fix;
+    return out;
+}
+
+bool Parsed::good() const {
+    return std::ranges::none_of(problems,
+                                [](const Problem& p) { return p.severity == Problem::Severity::error; });
+}
+
+Parsed parse_manifest(std::string_view name, std::string_view text) {
+    Parsed out;
+    Problems problems(name);
+    const auto fault = parse_yaml(text, [&](Value&& document) { decode(document, problems, out.objects); });
+    problems.about("");
+    if (fault) problems.error(fault->line, "", fault->message, "the file must be well-formed YAML");
+    const bool good = problems.errors() == 0;
+    out.problems = problems.take();
+    if (!good) out.objects.clear();
+    return out;
+}
+
+bool Directory::read(const std::string& name, File& file) {
+    const std::string path = path_ + "/" + name;
+    // O_NONBLOCK: opening a FIFO must not wait for a writer.
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat info{};
+    if (!fd.open() || ::fstat(fd.get(), &info) != 0) {
+        const int why = errno;
+        if (why == ENOENT) return forget(name);
+        std::string stamp = "errno " + std::to_string(why);
+        if (file.stamp == stamp) return false;
+        file.stamp = std::move(stamp);
+        file.problems = {problem_with(path, std::string("cannot be opened: ") + std::strerror(why))};
+        return true;
+    }
+    std::string stamp = stamp_of(info);
+    if (file.stamp == stamp) return false;
+    file.stamp = std::move(stamp);
+    if (!S_ISREG(info.st_mode)) {
+        file.problems = {problem_with(path, "is not a regular file")};
+        return true;
+    }
+    const std::string too_large = "is larger than " + std::to_string(file_bytes_max >> 20) + " MiB";
+    if (static_cast<std::size_t>(info.st_size) > file_bytes_max) {
+        file.problems = {problem_with(path, too_large, "split it")};
+        return true;
+    }
+    const Text content = read_all(fd.get(), static_cast<std::size_t>(info.st_size));
+    if (!content.error.empty() || content.text.size() > file_bytes_max) {
+        file.problems = {problem_with(path, content.error.empty() ? too_large : content.error)};
+        return true;
+    }
+    Parsed parsed = parse_manifest(path, content.text);
+    if (parsed.good()) file.objects = std::move(parsed.objects);
+    file.problems = std::move(parsed.problems);
+    return true;
+}
+
+bool Directory::forget(const std::string& name) { return files_.erase(name) > 0; }
+
+bool Directory::look_at(const std::string& name) {
+    auto found = files_.find(name);
+    if (found == files_.end() && files_.size() >= files_max) {
+        problems_ = {
+            problem_with(path_, "holds more than " + std::to_string(files_max) + " files: not all are read")};
+        return true;
+    }
+    if (found != files_.end()) return read(name, found->second);
+    const bool changed = read(name, files_[name]);
+    return changed && files_.contains(name);  // a file that came and went is no change
+}
+
+bool Directory::refresh(const std::set<std::string>& names) {
+    bool changed = false;
+    for (const std::string& name : names)
+        if (is_manifest(name)) changed |= look_at(name);
+    return changed;
+}
+
+bool Directory::refresh() {
+    std::vector<Problem> before = std::exchange(problems_, {});
+    std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path_.c_str()), ::closedir);
+    if (!directory) {
+        // The last good objects stay in force: losing a mount must not open the mesh.
+        problems_ = {problem_with(path_, std::string("cannot be read: ") + std::strerror(errno),
+                                  "create the directory, or name another one with --manifests")};
+        return before != problems_;
+    }
+    std::set<std::string> names;
+    while (const dirent* entry = ::readdir(directory.get()))
+        if (is_manifest(entry->d_name)) names.insert(entry->d_name);
+    bool changed = std::erase_if(files_, [&](const auto& file) { return !names.contains(file.first); }) > 0;
+    for (const std::string& name : names) changed |= look_at(name);
+    return changed || before != problems_;
+}
+
+SnapshotPtr Directory::snapshot() const {
+    auto out = std::make_shared<Snapshot>();
+    out->problems = problems_;
+    for (const auto& [name, file] : files_)
+        out->problems.insert(out->problems.end(), file.problems.begin(), file.problems.end());
+    for (const auto& [name, file] : files_) {
+        for (const ObjectPtr& object : file.objects) {
+            Key key = key_of(*object);
+            auto [at, fresh] = out->objects.try_emplace(key, object);
+            if (fresh) continue;
+            ObjectPtr loser = object;
+            if (older(metadata_of(*object), metadata_of(*at->second))) std::swap(loser, at->second);
+            out->problems.push_back(conflict(metadata_of(*loser), key, metadata_of(*at->second).origin));
+        }
+    }
+    return out;
+}
+
+SnapshotPtr load(const std::string& path) {
+    Directory directory(path);
+    directory.refresh();
+    return directory.snapshot();
+}
+
+}  // namespace culvert::kube
