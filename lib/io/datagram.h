@@ -36,9 +36,10 @@ public:
     Result<Address> local() const;
 
 private:
-    Datagram(Loop& loop, Fd fd) : loop_(&loop), fd_(std::move(fd)) {}
+    Datagram(Loop& loop, Fd fd, bool v6) : loop_(&loop), fd_(std::move(fd)), v6_(v6) {}
     Loop* loop_;
     Fd fd_;
+    bool v6_;
 };
 
 }  // namespace culvert::io

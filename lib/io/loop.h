@@ -80,7 +80,7 @@ public:
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
-    void run();              // until stop()
+    void run();              // until stop(), also one that came before
     void stop();             // from any thread
     bool run_until_idle();   // until nothing can happen any more; false if stop() came first
     void turn_once();        // one turn that does not wait: for whoever runs several loops on one thread
@@ -103,9 +103,11 @@ public:
 
     static Loop* current();  // the loop that this thread is running, or null
 
-    // For awaitables. park() says false when the task's scope is cancelled and it must not wait; begin() also submits.
+    // For awaitables. park() says false when the task's scope is cancelled: then it must not wait, unless it waits for tasks
+    // of another scope and passes the cancel on. begin() also submits.
     bool park(Wait& wait, TaskBase& task);
     bool begin(Op& op, TaskBase& task);
+    std::uint32_t turn_ms() const { return turn_ms_; }  // of this turn's start, modulo 2^32: for who is parked how long
     void wake_up(Wait& wait);  // leaves the scope's list, and the ready queue is its task's next place
 
 private:
@@ -114,9 +116,11 @@ private:
         Instant at;
         std::uint64_t order;  // equal times fire in the order in which they were asked for
         Timer* who;
+        bool before(const Due& other) const;
     };
 
     void turn(std::optional<Instant> until);
+    bool take_stop();
     void fire_timers();
     void take_mail();
     void resume_ready();
@@ -134,10 +138,11 @@ private:
     std::uint64_t timer_order_ = 0;
     TurnEnd* first_turn_end_ = nullptr;
     TurnEnd* last_turn_end_ = nullptr;
+    std::size_t turn_ends_ = 0;
     Link alive_;     // TaskBase of every task that was started and has not returned
     Link returned_;  // roots to destroy
     std::size_t tasks_ = 0;
-    Instant turn_at_;  // when this turn's resumptions began
+    std::uint32_t turn_ms_ = 0;
     std::atomic<bool> stop_ = false;
     std::atomic<bool> has_mail_ = false;
     std::mutex mail_lock_;

@@ -112,7 +112,6 @@ public:
     Waiting wait();  // Result<Done>: cancelled, or set
 
 private:
-    friend class Scope;
     Loop& loop_;
     Waiting* waiting_ = nullptr;
     bool set_ = false;
@@ -131,6 +130,7 @@ public:
 private:
     friend class Scope;
     bool wait_in(TaskBase& task);
+    void cancel();
     Event& event_;
     bool cancelled_ = false;
 };
@@ -151,6 +151,7 @@ private:
     friend class Scope;
     void due() override;
     bool wait_in(TaskBase& task);
+    void cancel();
     Loop& loop_;
     Duration duration_;
     bool cancelled_ = false;

@@ -1,5 +1,6 @@
 // AF_UNIX SOCK_SEQPACKET for ZDS (wire facts Z-1, Z-4): packets of at most 1024 bytes that may carry descriptors. A longer
-// packet, or more descriptors than `descriptors_max`, is an error; descriptors arrive close-on-exec. Real drivers only.
+// packet, or more descriptors than `descriptors_max`, is an error (an empty packet cannot be told from the end and is never
+// sent); descriptors arrive close-on-exec. Real drivers only.
 #pragma once
 #include "lib/base/fd.h"
 #include "lib/io/socket.h"
@@ -46,13 +47,11 @@ class PacketListener {
 public:
     // Removes a stale socket of that name first. `mode` is the file's (0600 for ZDS: decision 7).
     static Result<PacketListener> open(Loop& loop, const std::string& path, mode_t mode);
-    PacketListener(PacketListener&&) noexcept = default;
     Task<Result<PacketSocket>> accept();
 
 private:
-    PacketListener(Loop& loop, Fd fd) : loop_(&loop), fd_(std::move(fd)) {}
-    Loop* loop_;
-    Fd fd_;
+    explicit PacketListener(Listener listener) : listener_(std::move(listener)) {}
+    Listener listener_;
 };
 
 }  // namespace culvert::io
