@@ -2,6 +2,7 @@
 // chosen one, O-19 to O-21. Pure; chance is a parameter.
 #pragma once
 #include "lib/base/random.h"
+#include "lib/base/result.h"
 #include "lib/mesh/directory.h"
 
 #include <optional>
@@ -22,7 +23,8 @@ struct PickRequest {
     bool for_waypoint = false;
 };
 
-std::optional<Pick> pick(const PickRequest& request, Random& random);
+// Refusals: no_healthy_upstream; no_port_mapping if no endpoint serves that port.
+Result<Pick> pick(const PickRequest& request, Random& random);
 
 // O-15's rank: how many leading preferences `endpoint` shares with `source`.
 unsigned rank(const WorkloadRecord& source, const WorkloadRecord& endpoint,
@@ -33,6 +35,6 @@ std::optional<std::uint16_t> target_port(const WorkloadRecord& endpoint, const S
                                          std::uint16_t service_port, bool for_waypoint);
 
 // O-21: which of its addresses. None: it has no address that this service and this target permit.
-std::optional<Ip> choose_ip(const WorkloadRecord& endpoint, const ServiceRecord* service, Ip target);
+std::optional<Ip> choose_ip(const WorkloadRecord& endpoint, const Service* service, Ip target);
 
 }  // namespace culvert::mesh

@@ -71,6 +71,8 @@ using WorkloadPtr = Shared<WorkloadRecord>;
 
 // A record outside any snapshot: tests, and pods that WDS does not know yet (decision 10).
 WorkloadPtr make_record(const Workload& value);
+// What the pods of one Deployment share of a workload: the rest is empty.
+Workload kind_of(const Workload& value);
 
 // One service with the endpoints that named it. `value` is null while only its endpoints have arrived.
 struct ServiceRecord {
@@ -98,8 +100,6 @@ struct Synced {
 
 class Directory {
 public:
-    Directory();
-
     // Workloads.
     WorkloadPtr workload(std::string_view uid) const;
     WorkloadPtr workload_at(std::string_view network, Ip ip) const;  // O-30
@@ -112,9 +112,11 @@ public:
     // Services. Those that `client_namespace` may not see do not exist for it (O-29).
     ServicePtr service(const ServiceKey& key) const;  // not filtered: references
     ServicePtr service_at(std::string_view network, Ip ip, std::string_view client_namespace) const;  // O-27
-    // D-9: the client's namespace, canonical, `preferred_namespace`, first.
+    // D-9: the client's namespace, canonical, `preferred_namespace`, first; among those that `eligible`
+    // admits.
     ServicePtr service_by_hostname(std::string_view hostname, std::string_view client_namespace,
-                                   std::string_view preferred_namespace) const;
+                                   std::string_view preferred_namespace = {},
+                                   const std::function<bool(const Service&)>& eligible = {}) const;
 
     // Policies.
     PolicyPtr policy(std::string_view key) const;
@@ -123,6 +125,8 @@ public:
     void for_each_namespace_policy(std::string_view name_space,
                                    const std::function<void(const PolicyPtr&)>& visit) const;
 
+    bool owned_vip(std::string_view network,
+                   Ip ip) const;  // some service's exact address, whoever may see it
     // S14: this address was HBONE when it was last heard of, and nobody owns it now.
     bool was_hbone(std::string_view network, Ip ip) const;
 
@@ -135,31 +139,37 @@ public:
 
     Synced synced() const { return synced_; }
     std::uint64_t version() const { return version_; }  // counts snapshots
-    // Changes whenever the answer of rbac.h may have changed for anyone: open connections are then judged
-    // again (R-11, and W-3: also when a workload's own list of policies changed).
+    // Changes whenever a policy changed, or the list of policies of some workload (R-11, W-3): open
+    // connections are then judged again. A pod that WDS had not described before shows by its record alone.
     std::uint64_t policy_version() const { return policy_version_; }
 
 private:
     friend class DirectoryWriter;
-    template <class Visit> void for_each_at(std::string_view network, Ip ip, Visit visit) const;
 
-    using ServiceValue = std::shared_ptr<const Service>;
+    // A service in an index: its value without its endpoints, so that these may change without touching the
+    // index.
+    struct Named {
+        std::shared_ptr<const Service> value;
+        std::uint64_t order = 0;
+    };
     struct Range {
-        ServiceValue service;
+        Named named;
         Vip vip;
     };
     struct Gone {
         NetworkAddress address;
         std::uint64_t order = 0;
     };
+    class Choice;
+    ServicePtr service_of_range(std::string_view network, Ip ip, std::string_view client_namespace) const;
 
     Table<WorkloadPtr> by_uid_;
     Table<WorkloadPtr> by_ip_;        // by network and address; without HOST_NETWORK workloads
     Table<WorkloadPtr> by_name_;      // by namespace and name
     Table<WorkloadPtr> by_hostname_;  // by namespace and hostname, those that have one
     Table<ServicePtr> services_;
-    Table<ServiceValue> by_service_hostname_;
-    Table<ServiceValue> by_vip_;                 // exact ones
+    Table<Named> by_service_hostname_;
+    Table<Named> by_vip_;                        // exact ones
     Table<Range> by_range_;                      // by network, length and masked base
     std::array<std::uint32_t, 33> v4_ranges_{};  // how many ranges have this length: which lengths to try
     std::array<std::uint32_t, 129> v6_ranges_{};

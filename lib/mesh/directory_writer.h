@@ -49,12 +49,13 @@ private:
     class Edit;
     std::shared_ptr<const Workload> shared_kind(const Workload& value);
     std::shared_ptr<const Place> shared_place(const Workload& value);
+    void sweep();
 
     DirectoryPtr current_;
     std::unordered_multimap<std::size_t, std::weak_ptr<const Workload>> kinds_;
     std::unordered_multimap<std::size_t, std::weak_ptr<const Place>> places_;
     std::size_t sweep_at_ = 1024;  // when kinds_ and places_ have grown to this, the dead ones are swept out
-    std::deque<NetworkAddress> gone_order_;
+    std::deque<Directory::Gone> gone_order_;  // oldest first; may name addresses that came back
     std::uint64_t next_order_ = 1;
     std::size_t unknown_removals_ = 0;
 };

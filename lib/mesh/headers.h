@@ -7,6 +7,7 @@
 #include "lib/mesh/directory.h"
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -45,8 +46,8 @@ struct Baggage {
 };
 Baggage baggage_of(const WorkloadRecord& workload);
 std::string to_string(const Baggage& baggage);
-// Adds what one `baggage` header says to `to`; a header with anything but visible ASCII says nothing at all.
-void read_baggage(std::string_view header, Baggage& to);
+// From all `baggage` headers of a request; one with anything but visible ASCII discards them all.
+Baggage parse_baggage(std::span<const std::string_view> headers);
 
 struct TraceParent {
     std::uint64_t trace_high = 0;
