@@ -148,7 +148,7 @@ bool DirectoryWriter::Edit::remove_address(const std::string& name) {
     Touched& touched = touch(*key);
     if (!touched.value) return false;
     unindex(touched.value);
-    bool hbone = any_hbone(touched.endpoints ? touched.endpoints->now() : touched.before->endpoints);
+    bool hbone = any_hbone(endpoints(touched).now());
     for (const Vip& vip : touched.value->vips)
         if (hbone && vip.exact()) perhaps_gone_.push_back({vip.network, vip.range.base});
     touched.value = nullptr;

@@ -13,9 +13,10 @@ TEST_CASE("a SPIFFE id of the mesh's form is an identity and prints as it was re
 }
 
 TEST_CASE("what does not split into five pieces with ns and sa is no identity [H-11]") {
-    auto uri = GENERATE(as<std::string>(), "", "spiffe://", "spiffe://td", "spiffe://td/ns/a/sa", "spiffe://td/ns/a/sa/b/c",
-                        "spiffe://td/ns/a/sa/b/", "spiffe://td/sa/a/ns/b", "https://td/ns/a/sa/b", "td/ns/a/sa/b",
-                        "SPIFFE://td/ns/a/sa/b", "spiffe://td/NS/a/sa/b", " spiffe://td/ns/a/sa/b");
+    auto uri = GENERATE(as<std::string>(), "", "spiffe://", "spiffe://td", "spiffe://td/ns/a/sa",
+                        "spiffe://td/ns/a/sa/b/c", "spiffe://td/ns/a/sa/b/", "spiffe://td/sa/a/ns/b",
+                        "https://td/ns/a/sa/b", "td/ns/a/sa/b", "SPIFFE://td/ns/a/sa/b",
+                        "spiffe://td/NS/a/sa/b", " spiffe://td/ns/a/sa/b");
     CAPTURE(uri);
     CHECK_FALSE(Identity::parse(uri));
 }
