@@ -1,0 +1,51 @@
+// Tells the controller which pods of this node are enrolled (decision 9): keeps the whole picture, says all
+// of it at the start of each stream and what changed afterwards, one report on its way at a time. Lives on
+// its worker.
+//
+// The picture is bounded by the pods of the node.
+#pragma once
+#include "lib/xds/transport.h"
+#include "lib/xds/worker.h"
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+namespace culvert::xds {
+
+class ReportSession final : ReportTransport::Events {
+public:
+    ReportSession(Worker& worker, ReportTransport& transport, std::string node);
+    ~ReportSession();
+    ReportSession(const ReportSession&) = delete;
+
+    void start();
+    void stop();
+
+    void set(PodReport pod);  // replaces what was said of this uid
+    void remove(std::string_view uid);
+    bool in_sync() const;  // the controller has acknowledged everything
+
+private:
+    void acknowledged(std::uint64_t sequence) override;
+    void closed(StreamEnd end) override;
+    void open();
+    void flush();
+
+    Worker& worker_;
+    ReportTransport& transport_;
+    std::string node_;
+    std::map<std::string, PodReport, std::less<>> pods_;
+    std::set<std::string, std::less<>> changed_;  // not yet said on this stream
+    Reconnect reconnect_;
+    Instant opened_at_;
+    std::uint64_t sequence_ = 0;
+    std::uint64_t outstanding_ = 0;  // 0: none
+    bool open_ = false;
+    bool said_all_ = false;
+    bool stopped_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace culvert::xds
