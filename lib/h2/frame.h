@@ -84,8 +84,8 @@ struct FrameHeader {
 FrameHeader parse_frame_header(const FrameHeaderBytes& bytes);
 FrameHeaderBytes frame_header_bytes(const FrameHeader& header);
 
-// Appends a whole frame; `payload` is shorter than 2^24.
-void append_frame(Buffer& to, FrameType type, std::uint8_t flags, StreamId stream, ConstBytes payload);
+// Appends a whole frame; its size is that of `payload`, which is shorter than 2^24.
+void append_frame(Buffer& to, const FrameHeader& header, ConstBytes payload);
 void append_setting(Buffer& to, Setting id, std::uint32_t value);
 
 }  // namespace culvert::h2

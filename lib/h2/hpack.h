@@ -49,6 +49,8 @@ public:
     enum class Step : std::uint8_t { field, end, broken };
 
     FieldReader(HeaderDecoder& decoder, ConstBytes block);
+    FieldReader(FieldReader&&) = delete;
+    ~FieldReader();  // the walk is over
     Step next();
     const Field& field() const { return field_; }  // valid until the following next()
 
@@ -58,6 +60,7 @@ private:
     HeaderDecoder& decoder_;
     ConstBytes left_;
     Field field_;
+    bool over_ = false;
 };
 
 }  // namespace culvert::h2

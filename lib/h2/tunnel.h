@@ -22,7 +22,6 @@
 #include "lib/h2/message.h"
 #include "lib/h2/patience.h"
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -35,6 +34,7 @@ constexpr std::size_t data_max = 16'384 - frame_header_size;
 constexpr std::size_t header_block_max = 64u << 10;  // compressed, HEADERS and its CONTINUATIONs together
 constexpr unsigned continuations_max = 16;
 constexpr std::size_t output_max = 256u << 10;       // queued answers that the peer does not read: then it is a flood
+constexpr std::uint64_t drain_ping = 0x63762d647261696e;  // "cv-drain": the PING between the two GOAWAYs of drain()
 constexpr std::uint32_t streams_limit = 1000;        // Settings::streams_max is at most this
 
 // What we announce and enforce. Windows follow S18: every stream is sure of `window_first`; it gets `window_open` with the
@@ -49,6 +49,7 @@ struct Settings {
     std::uint32_t growth_max = 16u << 20;      // the link's budget above streams_max * window_first
     std::uint32_t frame_max = 1u << 20;
     std::uint32_t header_list_max = 64u << 10;
+    bool sound() const;  // within limits, and windows in order; anything else is our own mistake
     bool operator==(const Settings&) const = default;
 };
 Settings client_settings();  // wire.md 1.3: 100 tunnels, header lists of 16,384
@@ -65,6 +66,7 @@ struct Event {
         window,    // more may be sent on `stream`, or on all of them if it is 0
         goaway,    // no new tunnels here; `code`, `last`; a `reset` with `retry` follows for each stream not served
         pong,      // the answer to ping(); `value`
+        refused,   // server, for counters: a request was refused by the engine and never became a stream; `code`
     };
     Kind kind{};
     StreamId stream = 0;
@@ -123,7 +125,7 @@ public:
     // `size` bytes of this stream's data events reached the app's socket or were thrown away.
     void consumed(StreamId stream, std::size_t size);
 
-    void ping(std::uint64_t value);
+    void ping(std::uint64_t value);  // any value but drain_ping
     // Server: GOAWAY in two steps (H-36): streams that are on their way are still served, then the last id is named.
     void drain();
     // GOAWAY with the last stream that was served; open tunnels go on, new ones are refused.
@@ -153,23 +155,34 @@ public:
     static Result<Engine> load(Decoder& from);
 
 private:
+    // An event for the caller, nothing, or the end of the connection.
     using Step = Result<std::optional<Event>>;
-    using Begin = std::expected<bool, Code>;  // false: nobody wants the payload
 
     // tunnel.cpp: bytes to frames
-    Step next_frame(ConstBytes& input, bool& starved);
-    bool take_preface(ConstBytes& input);
     Step fail(Code code);
+    bool take_preface(ConstBytes& input);
+    bool take_head(ConstBytes& input);
+    Step take_frame(ConstBytes& input);
+    Step take_payload(ConstBytes& input);
+    std::uint32_t payload_wanted() const;
+    void skip(ConstBytes& input);
+    void end_frame();
     std::optional<Event> unserved_stream();
     // begin.cpp: what can be judged by the frame's header alone
-    Begin frame_begins();
-    Begin data_begins();
-    Begin control_begins();
+    Step frame_begins();
+    Step data_begins();
+    Step headers_begin();
+    Step continuation_begins();
+    Step priority_begins();
+    Step connection_frame_begins();
+    Step ignore(std::int32_t cost);
     // receive.cpp: frames to events
     Step take_data(ConstBytes& input);
     Step frame_complete(ConstBytes payload);
     Step on_settings(ConstBytes payload);
-    std::optional<Code> on_setting(Setting id, std::uint32_t value);
+    Step on_settings_acknowledged();
+    Code apply(Setting id, std::uint32_t value);
+    Code change_window_first(std::uint32_t value);
     Step on_window_update(ConstBytes payload);
     Step on_rst_stream(ConstBytes payload);
     Step on_ping(ConstBytes payload);
@@ -177,22 +190,29 @@ private:
     // headers.cpp: header blocks to requests and responses
     Step on_headers(ConstBytes payload);
     Step block_complete();
-    Step on_request(StreamId stream, ConstBytes block);
-    Step on_response(Stream& stream, ConstBytes block);
+    Step on_request(StreamId id);
+    Step refuse_request(StreamId id, Code code, std::int32_t cost);
+    Step on_response(Stream& stream);
+    Step on_unwanted_block(StreamId id);
     // send.cpp
-    void append_headers(StreamId stream, ConstBytes block, bool end);
-    void append_code(FrameType type, StreamId stream, std::uint32_t value);
+    void append_headers(StreamId id, ConstBytes block, bool end);
+    void append_number(FrameType type, StreamId id, std::uint32_t value);
     void append_goaway(StreamId last, Code code);
-    Event stream_error(StreamId stream, Code code);
+    Event stream_error(StreamId id, Code code);
     // flow.cpp
-    void credit_connection(std::size_t size);
-    void announce(Stream& stream);
-    void grow(Stream& stream, std::uint32_t to);
-    void open(Stream& stream);
     std::uint32_t connection_window() const;
     Stream& add_stream(StreamId id, bool ended_there);
-    void close_if_done(StreamId stream);
-    void erase(StreamId stream);
+    void open(Stream& stream);
+    void grow(Stream& stream, std::uint32_t to);
+    void shrink(Stream& stream);
+    void announce(Stream& stream);
+    void credit_connection(std::size_t size);
+    void end_there(Stream& stream);
+    void close_if_done(StreamId id);
+    void erase(StreamId id);
+    // state.cpp
+    bool sound() const;
+    template <class Self, class F> static void each_number(Self& self, F&& f);
 
     Stream* stream(StreamId id);
     bool was_opened(StreamId id) const;
@@ -211,41 +231,42 @@ private:
     std::uint32_t peer_streams_max_ = 0xffffffff;
     std::uint32_t peer_header_list_max_ = 0xffffffff;
     std::int64_t send_window_ = window_default;
+    std::uint32_t updates_earned_ = 0;  // WINDOW_UPDATEs that our DATA explains
+    StreamId goaway_last_ = stream_id_max;
     bool peer_ready_ = false;
     bool settings_acknowledged_ = false;
     bool goaway_received_ = false;
-    StreamId goaway_last_ = stream_id_max;
 
     // what we told the peer
     bool drain_sent_ = false;
     bool final_goaway_sent_ = false;
     bool failed_ = false;
     Code failure_ = Code::no_error;
-    std::uint8_t pings_sent_ = 0;   // and not answered yet
+    std::uint32_t pings_sent_ = 0;  // and not answered yet
     StreamId next_stream_ = 1;
     StreamId last_peer_stream_ = 0;
 
     // flow control of what we receive
     std::int64_t receive_window_ = window_default;
     std::uint32_t unannounced_ = 0;
-    std::uint32_t growth_ = 0;      // what all streams together have above window_first
+    std::uint32_t growth_ = 0;  // what all streams together have above window_first
     std::uint32_t growth_max_ = 0;
 
     // where in the byte stream we are
     std::uint8_t preface_left_ = 0;
     std::uint8_t head_have_ = 0;
-    FrameHeaderBytes head_{};
-    FrameHeader frame_{};
-    std::uint32_t left_ = 0;        // payload bytes of the current frame still to come
+    std::uint8_t pad_ = 0;
+    std::uint8_t continuations_ = 0;
     bool in_frame_ = false;
     bool skipping_ = false;
     bool pad_known_ = false;
-    std::uint8_t pad_ = 0;
-    Buffer payload_;                // of a control frame, until complete
-    Buffer block_;                  // a header block, until END_HEADERS
-    StreamId block_stream_ = 0;     // not 0: only CONTINUATION may come
     bool block_ends_stream_ = false;
-    std::uint8_t continuations_ = 0;
+    FrameHeaderBytes head_{};
+    FrameHeader frame_{};
+    std::uint32_t left_ = 0;     // payload bytes of the current frame still to come
+    StreamId block_stream_ = 0;  // not 0: only CONTINUATION may come
+    Buffer payload_;             // of a control frame, until complete
+    Buffer block_;               // a header block, until END_HEADERS
 };
 
 }  // namespace culvert::h2
