@@ -34,14 +34,14 @@ std::string_view forwarded_host(std::string_view header);
 // What a peer says about itself: telemetry only, never policy. Values are bounded by the header limits of
 // lib/h2.
 struct Baggage {
-    std::string cluster;
-    std::string name_space;
-    std::string workload_name;
+    std::string cluster{};
+    std::string name_space{};
+    std::string workload_name{};
     WorkloadType workload_type = WorkloadType::deployment;
-    std::string service_name;
-    std::string revision;
-    std::string region;
-    std::string zone;
+    std::string service_name{};
+    std::string revision{};
+    std::string region{};
+    std::string zone{};
     bool operator==(const Baggage&) const = default;
 };
 Baggage baggage_of(const WorkloadRecord& workload);
