@@ -371,7 +371,8 @@ class World:
 
     # -- programs -------------------------------------------------------------------------------------------------------
     def bin(self, name):
-        return ROOT / "build" / self.build / "bin" / name
+        build = os.environ.get("CULVERT_BUILD_DIR") or ROOT / "build" / self.build
+        return pathlib.Path(build) / "bin" / name
 
     def process(self, name, command, **options):
         process = Process(self, name, command, **options)
