@@ -1,5 +1,5 @@
-// Writers of HTTP/1.1: a message becomes bytes (RFC 9112). Pure functions; field values that could split a message (CR, LF,
-// NUL) are left out, so no caller can be made to write two responses.
+// Writers of HTTP/1.1: a message becomes bytes (RFC 9112). Pure functions; field values that could split a
+// message (CR, LF, NUL) are left out, so no caller can be made to write two responses.
 #pragma once
 #include "lib/base/bytes.h"
 #include "lib/h1/message.h"

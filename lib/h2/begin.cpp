@@ -1,16 +1,18 @@
-// A frame begins: everything that can be judged by its header alone is judged before a byte of payload is kept.
+// A frame begins: everything that can be judged by its header alone is judged before a byte of payload is
+// kept.
 #include "lib/h2/tunnel.h"
 
 namespace culvert::h2 {
 namespace {
 
 constexpr std::uint32_t settings_frame_max = 64 * setting_size;  // six are defined; the rest is grease
-constexpr std::uint32_t worthless = 1024;                        // DATA of dead streams below this costs patience
+constexpr std::uint32_t worthless = 1024;  // DATA of dead streams below this costs patience
 
 }  // namespace
 
 Engine::Step Engine::frame_begins() {
-    if (patience_.gone()) return fail(Code::enhance_your_calm);  // spent by our own answers: refused CONNECTs (S21)
+    if (patience_.gone())
+        return fail(Code::enhance_your_calm);  // spent by our own answers: refused CONNECTs (S21)
     if (frame_.size > settings_.frame_max) return fail(Code::frame_size_error);
     bool settings = frame_.type == FrameType::settings && !frame_.has(flag_ack);
     if (!peer_ready_ && !settings) return fail(Code::protocol_error);  // RFC 9113 3.4: SETTINGS come first
@@ -26,7 +28,8 @@ Engine::Step Engine::frame_begins() {
     case FrameType::settings:
     case FrameType::ping:
     case FrameType::goaway: return connection_frame_begins();
-    case FrameType::push_promise: return fail(Code::protocol_error);  // clients never push, and we forbade it as a client
+    case FrameType::push_promise:
+        return fail(Code::protocol_error);  // clients never push, and we forbade it as a client
     }
     return ignore(cost_other);  // extensions and grease (RFC 9113 5.5)
 }
@@ -42,7 +45,8 @@ Engine::Step Engine::data_begins() {
     receive_window_ -= left_;
     Stream* to = stream(frame_.stream);
     if (to == nullptr) {
-        // Closed, perhaps by a reset that the peer has not seen: nobody will read this, so the credit goes back now.
+        // Closed, perhaps by a reset that the peer has not seen: nobody will read this, so the credit goes
+        // back now.
         credit_connection(left_);
         return ignore(left_ < worthless ? cost_other : 0);
     }

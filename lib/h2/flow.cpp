@@ -1,9 +1,12 @@
-// Flow control of what we receive, and the life of a stream (S18).
+// Flow control of what we receive, and the life of a stream (S18). Once the peer knows our SETTINGS:
 //
-// For every stream:  credit at the peer + held + unannounced + in the current frame = window   (once SETTINGS are known)
-// For the link:      sum of windows <= streams_max * window_first + growth_max
-// The connection's window is that bound and an eighth; at most the eighth is ever unannounced. So the credit left on the
-// connection always covers the credit left on all streams: nobody starves because others do not read.
+//   a stream: credit at the peer + in the current frame + held + unannounced = window
+//
+//   the link: sum of windows <= streams_max * window_first + growth_max
+//
+// The connection's window is that bound and an eighth; at most the eighth is ever unannounced. So the credit
+// left on the connection always covers the credit left on all streams: nobody starves because others do not
+// read.
 #include "lib/h2/tunnel.h"
 
 #include "lib/base/check.h"
@@ -45,7 +48,8 @@ void Engine::consumed(StreamId id, std::size_t size) {
     to->unannounced += static_cast<std::uint32_t>(size);
     to->drained += static_cast<std::uint32_t>(size);
     if (to->open && to->drained >= to->window) {
-        // Within one tick the app took all that the peer may have under way: the window may be what limits them.
+        // Within one tick the app took all that the peer may have under way: the window may be what limits
+        // them.
         to->drained = 0;
         grow(*to, to->window * 2);
     }
@@ -95,7 +99,8 @@ void Engine::end_there(Stream& to) {
     close_if_done(to.id);
 }
 
-// A stream whose bytes are still on the way to the app keeps its place, so that a peer cannot have more of them than places.
+// A stream whose bytes are still on the way to the app keeps its place, so that a peer cannot have more of
+// them than places.
 void Engine::close_if_done(StreamId id) {
     const Stream* to = find(id);
     if (to != nullptr && to->ended_here && to->ended_there && to->held == 0) erase(id);

@@ -1,5 +1,6 @@
-// The frame layer of HTTP/2 (RFC 9113 section 4): the nine bytes before every frame, the names of types, flags, settings
-// and error codes. Pure arithmetic on values: no state, no limits, no errors; what a frame may say is for the engine.
+// The frame layer of HTTP/2 (RFC 9113 section 4): the nine bytes before every frame, the names of types,
+// flags, settings and error codes. Pure arithmetic on values: no state, no limits, no errors; what a frame
+// may say is for the engine.
 #pragma once
 #include "lib/base/bytes.h"
 
@@ -63,7 +64,7 @@ enum class Setting : std::uint16_t {
 constexpr std::string_view preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr std::size_t frame_header_size = 9;
 constexpr std::size_t setting_size = 6;
-constexpr std::uint32_t window_default = 65'535;     // RFC 9113 6.9.2: in force until SETTINGS say otherwise
+constexpr std::uint32_t window_default = 65'535;  // RFC 9113 6.9.2: in force until SETTINGS say otherwise
 constexpr std::int64_t window_max = 0x7fffffff;
 constexpr std::uint32_t frame_max_default = 16'384;  // no peer may allow less
 constexpr std::uint32_t frame_max_limit = 16'777'215;
@@ -75,7 +76,7 @@ struct FrameHeader {
     std::uint32_t size = 0;  // of the payload; 24 bits
     FrameType type{};
     std::uint8_t flags = 0;
-    StreamId stream = 0;     // the reserved bit is dropped
+    StreamId stream = 0;  // the reserved bit is dropped
 
     bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
     bool operator==(const FrameHeader&) const = default;

@@ -1,5 +1,6 @@
-// Header blocks to requests and responses. A block is always decoded to its end, whoever it is for: the coder's state is the
-// connection's. What is malformed ends a stream, never the connection (S20); only a block that does not decode does.
+// Header blocks to requests and responses. A block is always decoded to its end, whoever it is for: the
+// coder's state is the connection's. What is malformed ends a stream, never the connection (S20); only a
+// block that does not decode does.
 #include "lib/h2/tunnel.h"
 
 #include <utility>
@@ -49,9 +50,12 @@ Engine::Step Engine::block_complete() {
     StreamId id = std::exchange(block_stream_, 0);
     Step step;
     Stream* to = stream(id);
-    if (role_ == Role::server && id > last_peer_stream_) step = on_request(id);
-    else if (role_ == Role::client && to != nullptr && !to->open && !to->ended_there) step = on_response(*to);
-    else step = on_unwanted_block(id);
+    if (role_ == Role::server && id > last_peer_stream_)
+        step = on_request(id);
+    else if (role_ == Role::client && to != nullptr && !to->open && !to->ended_there)
+        step = on_response(*to);
+    else
+        step = on_unwanted_block(id);
     Buffer().swap(block_);
     return step;
 }
@@ -60,7 +64,8 @@ Engine::Step Engine::on_request(StreamId id) {
     last_peer_stream_ = id;
     RequestReader reader(settings_.header_list_max);
     if (!read_block(decoder_, block_, reader)) return fail(Code::compression_error);
-    // After the last id was named, or with every place taken: nothing was done for it, it may be tried elsewhere.
+    // After the last id was named, or with every place taken: nothing was done for it, it may be tried
+    // elsewhere.
     bool no_place = final_goaway_sent_ || streams_.size() >= settings_.streams_max;
     if (no_place) return refuse_request(id, Code::refused_stream, cost_other);
     switch (reader.finish()) {
@@ -106,8 +111,8 @@ Engine::Step Engine::on_response(Stream& to) {
     return event;
 }
 
-// For a stream that is gone: decoded and forgotten. For a tunnel that is open: RFC 9113 8.5 allows nothing but DATA there, so
-// trailers are a stream error and not a clean end.
+// For a stream that is gone: decoded and forgotten. For a tunnel that is open: RFC 9113 8.5 allows nothing
+// but DATA there, so trailers are a stream error and not a clean end.
 Engine::Step Engine::on_unwanted_block(StreamId id) {
     Nobody nobody;
     if (!read_block(decoder_, block_, nobody)) return fail(Code::compression_error);

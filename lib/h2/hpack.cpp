@@ -33,7 +33,8 @@ InflaterPtr new_inflater() {
     return InflaterPtr(fresh);
 }
 
-// The inflater that all connections share whose peer has closed the table: nothing of a block outlives the block.
+// The inflater that all connections share whose peer has closed the table: nothing of a block outlives the
+// block.
 InflaterPtr& shared_inflater() {
     thread_local InflaterPtr shared;
     if (!shared) {

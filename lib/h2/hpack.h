@@ -1,11 +1,12 @@
 // HPACK (RFC 7541) on libnghttp2's public coder, bent so that an idle connection keeps no compression state.
 //
-// We never index: our table size is 0, said at the start of every block, so one deflater per thread serves all connections.
-// We ask the peer for table size 0 as well. Until it acknowledges that, it may index: only then a connection owns an
-// inflater (about 1 KB and its table); afterwards all connections of a thread share one.
+// We never index: our table size is 0, said at the start of every block, so one deflater per thread serves
+// all connections. We ask the peer for table size 0 as well. Until it acknowledges that, it may index: only
+// then a connection owns an inflater (about 1 KB and its table); afterwards all connections of a thread share
+// one.
 //
-// Limits: the caller bounds the compressed block (header_block_max); a FieldReader's consumer bounds the list.
-// Errors: a block that does not decode is a COMPRESSION_ERROR of the connection.
+// Limits: the caller bounds the compressed block (header_block_max); a FieldReader's consumer bounds the
+// list. Errors: a block that does not decode is a COMPRESSION_ERROR of the connection.
 #pragma once
 #include "lib/base/bytes.h"
 
@@ -43,7 +44,8 @@ private:
     bool closed_ = false;
 };
 
-// Walks one whole block, pulled: next() until it says end or broken. Always walk to the end, or the table is out of step.
+// Walks one whole block, pulled: next() until it says end or broken. Always walk to the end, or the table is
+// out of step.
 class FieldReader {
 public:
     enum class Step : std::uint8_t { field, end, broken };

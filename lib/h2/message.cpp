@@ -106,7 +106,8 @@ void RequestReader::take_pseudo(const Field& field) {
         which = Pseudo::path;
         path_empty_ = field.value.empty();
     }
-    // Twice, or one that nobody may send here: ":status", ":protocol" (we offer no extended CONNECT, H-20), inventions.
+    // Twice, or one that nobody may send here: ":status", ":protocol" (we offer no extended CONNECT, H-20),
+    // inventions.
     if (which == 0 || (seen_ & which) != 0) rules_.malformed();
     seen_ |= which;
 }

@@ -1,8 +1,9 @@
-// How much trouble a peer may make: an abuse budget that the caller's clock refills (S19, S21). Frames that cost us work and
-// move no payload take from it; when it is gone the connection ends with ENHANCE_YOUR_CALM. A value; no clock of its own.
+// How much trouble a peer may make: an abuse budget that the caller's clock refills (S19, S21). Frames that
+// cost us work and move no payload take from it; when it is gone the connection ends with ENHANCE_YOUR_CALM.
+// A value; no clock of its own.
 //
-// Arithmetic: 1,000 to begin with and at most, 200 more a second. So 500 PINGs or 200 refused CONNECTs in one burst, then
-// 100 PINGs or 40 refusals every second, for as long as the peer likes.
+// Arithmetic: 1,000 to begin with and at most, 200 more a second. So 500 PINGs or 200 refused CONNECTs in one
+// burst, then 100 PINGs or 40 refusals every second, for as long as the peer likes.
 #pragma once
 #include <algorithm>
 #include <cstdint>

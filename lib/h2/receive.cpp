@@ -65,7 +65,8 @@ Engine::Step Engine::on_settings_acknowledged() {
     decoder_.table_closed();
     // RFC 9113 6.9.2: until now the peer counted streams from 65,535.
     for (Stream& each : streams_) {
-        each.receive_window += static_cast<std::int32_t>(settings_.window_first) - std::int32_t{window_default};
+        each.receive_window +=
+            static_cast<std::int32_t>(settings_.window_first) - std::int32_t{window_default};
     }
     return std::nullopt;
 }
@@ -114,9 +115,12 @@ Code Engine::change_window_first(std::uint32_t value) {
 Engine::Step Engine::on_window_update(ConstBytes payload) {
     StreamId id = frame_.stream;
     std::int64_t more = static_cast<std::int64_t>(get_big_endian(payload.data(), 4)) & window_max;
-    // Credit that our DATA explains is free, else it costs: a flood of small ones, or of any for streams long gone.
-    if (updates_earned_ > 0) --updates_earned_;
-    else if (!spend(cost_other)) return fail(Code::enhance_your_calm);
+    // Credit that our DATA explains is free, else it costs: a flood of small ones, or of any for streams long
+    // gone.
+    if (updates_earned_ > 0)
+        --updates_earned_;
+    else if (!spend(cost_other))
+        return fail(Code::enhance_your_calm);
     if (id == 0) {
         if (more == 0) return fail(Code::protocol_error);
         if (send_window_ + more > window_max) return fail(Code::flow_control_error);
@@ -137,7 +141,8 @@ Engine::Step Engine::on_rst_stream(ConstBytes payload) {
     if (!was_opened(id)) return fail(Code::protocol_error);
     auto code = static_cast<Code>(get_big_endian(payload.data(), 4));
     Stream* to = stream(id);
-    // Both ends were told already, and only bytes on their way to the app keep the stream here: nothing is cut.
+    // Both ends were told already, and only bytes on their way to the app keep the stream here: nothing is
+    // cut.
     bool over = to == nullptr || (to->ended_here && to->ended_there);
     bool early = role_ == Role::server && !over && !to->open;
     std::int32_t cost = 0;
@@ -146,7 +151,8 @@ Engine::Step Engine::on_rst_stream(ConstBytes payload) {
     if (!spend(cost)) return fail(Code::enhance_your_calm);
     if (over) return std::nullopt;
     erase(id);
-    return Event{.kind = Event::Kind::reset, .stream = id, .code = code, .retry = code == Code::refused_stream};
+    return Event{
+        .kind = Event::Kind::reset, .stream = id, .code = code, .retry = code == Code::refused_stream};
 }
 
 Engine::Step Engine::on_ping(ConstBytes payload) {
@@ -159,7 +165,8 @@ Engine::Step Engine::on_ping(ConstBytes payload) {
     if (pings_sent_ == 0) return spend(cost_ping) ? Step() : fail(Code::enhance_your_calm);
     --pings_sent_;
     if (value != drain_ping) return Event{.kind = Event::Kind::pong, .value = value};
-    if (drain_sent_) goaway(Code::no_error);  // what was under way when we announced the drain has arrived by now
+    if (drain_sent_)
+        goaway(Code::no_error);  // what was under way when we announced the drain has arrived by now
     return std::nullopt;
 }
 
@@ -167,7 +174,8 @@ Engine::Step Engine::on_goaway(ConstBytes payload) {
     if (goaway_received_ && !spend(cost_other)) return fail(Code::enhance_your_calm);
     goaway_received_ = true;
     auto last = static_cast<StreamId>(get_big_endian(payload.data(), 4)) & stream_id_max;
-    goaway_last_ = std::min(goaway_last_, last);  // it may not rise (RFC 9113 6.8); one that does says nothing new
+    goaway_last_ =
+        std::min(goaway_last_, last);  // it may not rise (RFC 9113 6.8); one that does says nothing new
     auto code = static_cast<Code>(get_big_endian(payload.data() + 4, 4));
     return Event{.kind = Event::Kind::goaway, .code = code, .last = goaway_last_};
 }

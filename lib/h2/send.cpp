@@ -9,7 +9,8 @@
 namespace culvert::h2 {
 
 bool Engine::can_connect() const {
-    return role_ == Role::client && peer_ready_ && !failed_ && !going_away() && next_stream_ <= stream_id_max &&
+    return role_ == Role::client && peer_ready_ && !failed_ && !going_away() &&
+           next_stream_ <= stream_id_max &&
            streams_.size() < std::min(settings_.streams_max, peer_streams_max_);
 }
 
@@ -58,7 +59,8 @@ Event Engine::stream_error(StreamId id, Code code) {
 std::size_t Engine::send_allowance(StreamId id) const {
     const Stream* to = find(id);
     if (to == nullptr || !to->open || to->ended_here || failed_) return 0;
-    return static_cast<std::size_t>(std::max<std::int64_t>(0, std::min<std::int64_t>(to->send_window, send_window_)));
+    return static_cast<std::size_t>(
+        std::max<std::int64_t>(0, std::min<std::int64_t>(to->send_window, send_window_)));
 }
 
 std::optional<FrameHeaderBytes> Engine::frame_data(StreamId id, std::size_t size, bool end) {
@@ -67,9 +69,11 @@ std::optional<FrameHeaderBytes> Engine::frame_data(StreamId id, std::size_t size
     check(size <= data_max && (size == 0 || size <= send_allowance(id)));
     to->send_window -= static_cast<std::int32_t>(size);
     send_window_ -= static_cast<std::int64_t>(size);
-    // A peer may answer each frame with credit for the stream and the connection, or for every KB that its app reads.
+    // A peer may answer each frame with credit for the stream and the connection, or for every KB that its
+    // app reads.
     constexpr std::uint32_t earned_max = 100'000;
-    updates_earned_ = std::min<std::uint32_t>(earned_max, updates_earned_ + 2 + static_cast<std::uint32_t>(size / 1024));
+    updates_earned_ =
+        std::min<std::uint32_t>(earned_max, updates_earned_ + 2 + static_cast<std::uint32_t>(size / 1024));
     to->ended_here = end;
     FrameHeader header{.size = static_cast<std::uint32_t>(size), .type = FrameType::data, .stream = id};
     header.flags = end ? flag_end_stream : 0;

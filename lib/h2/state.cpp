@@ -1,5 +1,6 @@
-// Hand-over: an engine as bytes, at any byte boundary of either direction, and back. The reader is another process of this
-// machine and of our own build or the next one; it still believes nothing that would make the engine leave its limits.
+// Hand-over: an engine as bytes, at any byte boundary of either direction, and back. The reader is another
+// process of this machine and of our own build or the next one; it still believes nothing that would make the
+// engine leave its limits.
 #include "lib/h2/tunnel.h"
 
 #include <algorithm>
@@ -17,7 +18,8 @@ void read(Decoder& from, bool& to) { to = from.number<std::uint8_t>() != 0; }  /
 bool sound_stream(const Stream& each, const Settings& settings) {
     // Held and unannounced may pass the window only by what a peer could send before it knew our SETTINGS.
     std::uint64_t most = std::uint64_t{settings.window_max} + window_default;
-    std::uint64_t counted = std::uint64_t{each.held} + each.unannounced + std::uint64_t(std::max(0, each.receive_window));
+    std::uint64_t counted =
+        std::uint64_t{each.held} + each.unannounced + std::uint64_t(std::max(0, each.receive_window));
     return each.id % 2 == 1 && each.window >= settings.window_first && each.window <= settings.window_max &&
            counted <= 2 * most && each.drained <= 2 * most;
 }
@@ -91,7 +93,8 @@ void Engine::save(Encoder& to) const {
     to.bytes(output_);
     decoder_.save(to);
     to.number(static_cast<std::uint32_t>(streams_.size()));
-    for (const Stream& each : streams_) each_stream_number(each, [&to](const auto& value) { to.number(value); });
+    for (const Stream& each : streams_)
+        each_stream_number(each, [&to](const auto& value) { to.number(value); });
 }
 
 Result<Engine> Engine::load(Decoder& from) {
@@ -120,15 +123,18 @@ Result<Engine> Engine::load(Decoder& from) {
 
 // What the rest of the engine relies on without looking again.
 bool Engine::sound() const {
-    bool limits = settings_.sound() && growth_max_ <= settings_.growth_max && peer_window_first_ <= window_max &&
-                  payload_.size() <= header_block_max && block_.size() <= header_block_max &&
-                  output_.size() <= state_output_max && send_window_ <= window_max && receive_window_ <= window_max;
+    bool limits = settings_.sound() && growth_max_ <= settings_.growth_max &&
+                  peer_window_first_ <= window_max && payload_.size() <= header_block_max &&
+                  block_.size() <= header_block_max && output_.size() <= state_output_max &&
+                  send_window_ <= window_max && receive_window_ <= window_max;
     bool place = head_have_ < frame_header_size && preface_left_ <= preface.size() &&
                  (!in_frame_ || (left_ <= frame_.size && frame_.size <= settings_.frame_max)) &&
                  (payload_.empty() || (in_frame_ && !skipping_ && payload_.size() < payload_wanted()));
     auto by_id = [](const Stream& a, const Stream& b) { return a.id < b.id; };
-    bool sorted = std::ranges::adjacent_find(streams_, [&](auto& a, auto& b) { return !by_id(a, b); }) == streams_.end();
-    bool streams = std::ranges::all_of(streams_, [this](auto& each) { return sound_stream(each, settings_); });
+    bool sorted = std::ranges::adjacent_find(streams_, [&](auto& a, auto& b) { return !by_id(a, b); }) ==
+                  streams_.end();
+    bool streams =
+        std::ranges::all_of(streams_, [this](auto& each) { return sound_stream(each, settings_); });
     return limits && place && sorted && streams;
 }
 

@@ -18,10 +18,10 @@ Settings server_settings() { return {}; }
 
 bool Settings::sound() const {
     // (1,000 streams * 1 MiB + 512 MiB) and an eighth stay below the 2^31 of RFC 9113 6.9.1.
-    return streams_max >= 1 && streams_max <= streams_limit && window_first >= 1 && window_first <= 1u << 20 &&
-           window_first <= window_open && window_open <= window_max && window_max <= 64u << 20 &&
-           growth_max <= 512u << 20 && frame_max >= frame_max_default && frame_max <= frame_max_limit &&
-           header_list_max >= 1024 && header_list_max <= 1u << 20;
+    return streams_max >= 1 && streams_max <= streams_limit && window_first >= 1 &&
+           window_first <= 1u << 20 && window_first <= window_open && window_open <= window_max &&
+           window_max <= 64u << 20 && growth_max <= 512u << 20 && frame_max >= frame_max_default &&
+           frame_max <= frame_max_limit && header_list_max >= 1024 && header_list_max <= 1u << 20;
 }
 
 Engine::Engine(Role role, const Settings& own) : role_(role), settings_(own), growth_max_(own.growth_max) {
@@ -54,7 +54,8 @@ Result<std::optional<Event>> Engine::next(ConstBytes& input) {
         }
         Step taken = take_frame(input);
         if (!taken || *taken) return taken;
-        if (in_frame_) return std::nullopt;  // nothing to tell and not at the frame's end: more bytes are needed
+        if (in_frame_)
+            return std::nullopt;  // nothing to tell and not at the frame's end: more bytes are needed
     }
 }
 
@@ -161,7 +162,8 @@ void Engine::tick() {
 }
 
 bool Engine::tick_wanted() const {
-    return !patience_.full() || std::ranges::any_of(streams_, [](const Stream& each) { return each.drained > 0; });
+    return !patience_.full() ||
+           std::ranges::any_of(streams_, [](const Stream& each) { return each.drained > 0; });
 }
 
 void Engine::output_taken() {

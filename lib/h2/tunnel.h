@@ -1,18 +1,25 @@
-// The CONNECT engine: HTTP/2 (RFC 9113) for tunnels, sans I/O. Plaintext bytes in, events out; commands in, frames out.
+// The CONNECT engine: HTTP/2 (RFC 9113) for tunnels, sans I/O. Bytes in, events out; commands in, frames out.
 //
-// One Engine belongs to one link (one mTLS connection between nodes) and lives on that link's loop. It never sees a
-// socket, a clock or a thread, and never touches payload: DATA arrives as a span into the caller's buffer and leaves as
-// nine bytes that the caller puts before the payload. So it costs the same for one byte and for a megabyte.
-// Its state is a value: save() and load() work at any byte boundary of either direction.
+// One Engine belongs to one link (one mTLS connection between nodes) and lives on that link's loop. It never
+// sees a socket, a clock or a thread, and never touches payload: DATA arrives as a span into the caller's
+// buffer and leaves as nine bytes that the caller puts before the payload. So it costs the same for one byte
+// and for a megabyte. Its state is a value: save() and load() work at any byte boundary of either direction.
 //
-//   input:   for (;;) { auto event = engine.next(input); ... }   one event at a time, no callbacks, no re-entrance
-//   output:  control frames gather in output(). They go out *before* any DATA framed later:
-//            seal output(), call output_taken(), then seal frame_data()'s header with the payload.
-//   credit:  the peer may send again only after consumed(): when bytes have reached the app's socket, or were thrown away.
-//   time:    the caller's clock calls tick() once a second while tick_wanted(), and ping() for keepalive (H-19).
+//   input    Call next() until it returns nothing: one event at a time, no callbacks, no re-entrance.
 //
-// Errors: next() fails only for the whole connection (Reason::h2_protocol or h2_flood, detail is the HTTP/2 code); the GOAWAY
-// is then in output(). Malformed requests and everything else that RFC 9113 calls a stream error end one stream.
+//   output   Control frames gather in output(). They go out before any DATA framed later: seal output(),
+//            call output_taken(), then seal frame_data()'s header together with the payload.
+//
+//   credit   The peer may send again only after consumed(): when bytes have reached the app's socket, or
+//            were thrown away.
+//
+//   time     The caller's clock calls tick() once a second while tick_wanted(), and ping() for keepalive
+//            (H-19).
+//
+// Errors: next() fails only for the whole connection (Reason::h2_protocol or h2_flood, detail is the HTTP/2
+// code); the GOAWAY is then in output(). Malformed requests and everything else that RFC 9113 calls a stream
+// error end one stream.
+//
 // Limits: Settings, the constants below and lib/h2/patience.h; docs/limits.md has the arithmetic.
 #pragma once
 #include "lib/base/bytes.h"
@@ -28,25 +35,30 @@
 
 namespace culvert::h2 {
 
-// One DATA frame fills one TLS record: 16,384 less the frame header. Any peer accepts this size without being asked.
+// One DATA frame fills one TLS record: 16,384 less the frame header. Any peer accepts this size unasked.
 constexpr std::size_t data_max = 16'384 - frame_header_size;
 
 constexpr std::size_t header_block_max = 64u << 10;  // compressed, HEADERS and its CONTINUATIONs together
 constexpr unsigned continuations_max = 16;
-constexpr std::size_t output_max = 256u << 10;       // queued answers that the peer does not read: then it is a flood
-constexpr std::uint64_t drain_ping = 0x63762d647261696e;  // "cv-drain": the PING between the two GOAWAYs of drain()
-constexpr std::uint32_t streams_limit = 1000;        // Settings::streams_max is at most this
+constexpr std::uint32_t streams_limit = 1000;  // Settings::streams_max is at most this
 
-// What we announce and enforce. Windows follow S18: every stream is sure of `window_first`; it gets `window_open` with the
-// 200, and doubles up to `window_max` whenever its app drains a whole window within one tick, as long as all streams
-// together have grown by no more than `growth_max`. The connection's window is streams_max * window_first + growth_max
-// (and an eighth), so streams that nobody reads can never starve another one.
+// Answers that the peer does not read: when more are queued, it is a flood.
+constexpr std::size_t output_max = 256u << 10;
+
+// "cv-drain", the PING between the two GOAWAYs of drain(): its answer is not told as a pong.
+constexpr std::uint64_t drain_ping = 0x63762d647261696e;
+
+// What we announce and enforce. Windows follow S18: every stream is sure of `window_first`; it gets
+// `window_open` with the 200, and doubles up to `window_max` whenever its app drains a whole window within
+// one tick, as long as all streams together have grown by no more than `growth_max`. The connection's window
+// is streams_max * window_first + growth_max (and an eighth), so streams that nobody reads can never starve
+// another one.
 struct Settings {
-    std::uint32_t streams_max = 200;           // server: advertised and enforced; client: most tunnels it opens (H-39)
-    std::uint32_t window_first = 64u << 10;    // what a peer may send before the 200
+    std::uint32_t streams_max = 200;  // server: advertised and enforced; client: most tunnels it opens (H-39)
+    std::uint32_t window_first = 64u << 10;  // what a peer may send before the 200
     std::uint32_t window_open = 256u << 10;
     std::uint32_t window_max = 4u << 20;
-    std::uint32_t growth_max = 16u << 20;      // the link's budget above streams_max * window_first
+    std::uint32_t growth_max = 16u << 20;  // the link's budget above streams_max * window_first
     std::uint32_t frame_max = 1u << 20;
     std::uint32_t header_list_max = 64u << 10;
     bool sound() const;  // within limits, and windows in order; anything else is our own mistake
@@ -57,21 +69,32 @@ Settings server_settings();  // wire.md 1.3: 200 tunnels, header lists of 65,536
 
 struct Event {
     enum class Kind : std::uint8_t {
-        settings,  // the peer's SETTINGS; the first one makes the link ready (S16); send windows may have changed
-        request,   // server: answer with respond() or reset(); `request`, `end`
-        response,  // client: `response`; after anything but 200 the stream is already gone
-        data,      // `bytes` inside the input; later consumed()
-        ended,     // END_STREAM: the peer's app is done writing; the only clean end there is (S17)
-        reset,     // the stream is gone, by RST_STREAM, stream error or GOAWAY: never a clean end (S17); `code`, `retry`
-        window,    // more may be sent on `stream`, or on all of them if it is 0
-        goaway,    // no new tunnels here; `code`, `last`; a `reset` with `retry` follows for each stream not served
-        pong,      // the answer to ping(); `value`
-        refused,   // server, for counters: a request was refused by the engine and never became a stream; `code`
+        // The peer's SETTINGS. The first makes the link ready (S16); send windows may have changed.
+        settings,
+        // Server: answer with respond() or reset(). `request`, `end`.
+        request,
+        // Client: `response`, `end`. After anything but 200 the stream is already gone.
+        response,
+        // `bytes` inside the input; later consumed().
+        data,
+        // END_STREAM: the peer's app is done writing. The only clean end there is (S17).
+        ended,
+        // The stream is gone, by RST_STREAM, stream error or GOAWAY: never a clean end, whatever `code` says;
+        // the reference takes NO_ERROR and CANCEL for one (H-31, S17). `code`, `retry`.
+        reset,
+        // More may be sent on `stream`, or on all of them if it is 0.
+        window,
+        // No new tunnels here. `code`, `last`. A `reset` with `retry` follows for each stream not served.
+        goaway,
+        // The answer to ping(). `value`.
+        pong,
+        // Server, for counters: the engine refused a request, which never became a stream. `code`.
+        refused,
     };
     Kind kind{};
     StreamId stream = 0;
     ConstBytes bytes{};
-    bool end = false;    // request: the client will send nothing
+    bool end = false;  // request: the client will send nothing
     Code code = Code::no_error;
     bool retry = false;  // reset: the peer says that it did nothing for this stream
     StreamId last = 0;
@@ -84,11 +107,11 @@ struct Stream {
     StreamId id = 0;
     std::int32_t send_window = 0;     // what we may still send; negative after the peer shrank its window
     std::int32_t receive_window = 0;  // what the peer may still send; negative until it knows our SETTINGS
-    std::uint32_t window = 0;         // the receive window in force: credit, bytes held and credit not announced yet
-    std::uint32_t held = 0;           // received, not yet consumed
-    std::uint32_t unannounced = 0;    // consumed, credit not announced yet
-    std::uint32_t drained = 0;        // consumed since the last tick or growth
-    bool open = false;                // the 200 has been sent or received
+    std::uint32_t window = 0;  // the receive window in force: credit, bytes held and credit not announced yet
+    std::uint32_t held = 0;    // received, not yet consumed
+    std::uint32_t unannounced = 0;  // consumed, credit not announced yet
+    std::uint32_t drained = 0;      // consumed since the last tick or growth
+    bool open = false;              // the 200 has been sent or received
     bool ended_here = false;
     bool ended_there = false;
     bool operator==(const Stream&) const = default;
@@ -100,25 +123,28 @@ public:
     Engine(Engine&&) noexcept = default;
     Engine& operator=(Engine&&) noexcept = default;
 
-    // Takes bytes from the front of `input` until something is worth telling or nothing is left (then it is empty).
-    // Call it until it returns nothing. A failure is final: it is returned again for ever.
+    // Takes bytes from the front of `input` until something is worth telling or nothing is left (then it is
+    // empty). Call it until it returns nothing. A failure is final: it is returned again for ever.
     Result<std::optional<Event>> next(ConstBytes& input);
 
-    // Client. Refuses with h2_going_away, limit (no stream free, or the headers are larger than the peer takes), bad_input
-    // (a value no HTTP field may have), closed (dead), and not_synced before peer_ready(): a link is usable only then (S16).
+    // Client. Refuses with h2_going_away, limit (no stream free, or the headers are larger than the peer
+    // takes), bad_input (a value no HTTP field may have), closed (dead), and not_synced before peer_ready():
+    // a link is usable only then (S16).
     Result<StreamId> connect(const ConnectRequest& request);
     bool can_connect() const;
 
-    // Server. 200 opens the tunnel; any other status ends the stream at once and costs patience (S21). Ignored when the
-    // stream is gone or answered already.
+    // Server. 200 opens the tunnel; any other status ends the stream at once and costs patience (S21).
+    // Ignored when the stream is gone or answered already.
     void respond(StreamId stream, const ConnectResponse& response);
 
-    // RST_STREAM. An app that aborted travels as Code::connect_error, never as cancel, which the reference takes for a
-    // clean end (S17, H-31). Bytes held are credited here; a consumed() that comes later does no harm.
+    // RST_STREAM. An app that aborted travels as Code::connect_error, never as cancel, which the reference
+    // takes for a clean end (S17, H-31). Bytes held are credited here; a consumed() that comes later does no
+    // harm.
     void reset(StreamId stream, Code code);
 
-    // DATA. send_allowance is 0 before the 200 and after our end; never frame more than that or than data_max.
-    // `end` may come with zero bytes. Empty: the stream is gone or already ended by us, and nothing may be sent.
+    // DATA. send_allowance is 0 before the 200 and after our end; never frame more than that or than
+    // data_max. `end` may come with zero bytes. Empty: the stream is gone or already ended by us, and nothing
+    // may be sent.
     std::size_t send_allowance(StreamId stream) const;
     std::optional<FrameHeaderBytes> frame_data(StreamId stream, std::size_t size, bool end);
 
@@ -126,16 +152,18 @@ public:
     void consumed(StreamId stream, std::size_t size);
 
     void ping(std::uint64_t value);  // any value but drain_ping
-    // Server: GOAWAY in two steps (H-36): streams that are on their way are still served, then the last id is named.
+    // Server: GOAWAY in two steps (H-36): streams that are on their way are still served, then the last id is
+    // named.
     void drain();
     // GOAWAY with the last stream that was served; open tunnels go on, new ones are refused.
     void goaway(Code code);
     bool drained() const { return final_goaway_sent_ && streams_.empty(); }
 
-    void tick();               // once a second by the caller's clock: refills patience, starts a new growth period
+    void tick();  // once a second by the caller's clock: refills patience, starts a new growth period
     bool tick_wanted() const;  // false: an idle link needs no timer for this
 
-    // The link's share of its pod's byte budget; windows granted already are not taken back. Never above Settings'.
+    // The link's share of its pod's byte budget; windows granted already are not taken back. Never above
+    // Settings'.
     void set_growth_max(std::uint32_t bytes);
     std::uint32_t growth() const { return growth_; }
 

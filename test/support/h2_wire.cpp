@@ -24,7 +24,8 @@ const Buffer& settings_acknowledged() {
 }
 
 const Buffer& ok_response() {
-    static const Buffer bytes = h2_frame(FrameType::headers, h2::flag_end_headers, 1, ConstBytes{{std::byte{0x88}}});
+    static const Buffer bytes =
+        h2_frame(FrameType::headers, h2::flag_end_headers, 1, ConstBytes{{std::byte{0x88}}});
     return bytes;
 }
 
@@ -46,9 +47,12 @@ std::string kind_of(Event::Kind kind) {
 
 void note(std::vector<std::string>& events, const Event& event) {
     std::string data_before = "data " + std::to_string(event.stream) + " ";
-    bool continues = event.kind == Event::Kind::data && !events.empty() && events.back().starts_with(data_before);
-    if (continues) events.back() += as_text(event.bytes);
-    else events.push_back(h2_text(event));
+    bool continues =
+        event.kind == Event::Kind::data && !events.empty() && events.back().starts_with(data_before);
+    if (continues)
+        events.back() += as_text(event.bytes);
+    else
+        events.push_back(h2_text(event));
 }
 
 }  // namespace
@@ -138,7 +142,8 @@ H2Fed h2_feed(h2::Engine& engine, ConstBytes bytes, std::size_t step) {
             }
             if (!*event) break;
             note(fed.events, **event);
-            if ((*event)->kind == Event::Kind::data) engine.consumed((*event)->stream, (*event)->bytes.size());
+            if ((*event)->kind == Event::Kind::data)
+                engine.consumed((*event)->stream, (*event)->bytes.size());
         }
         check(piece.empty());
     } while (!bytes.empty());

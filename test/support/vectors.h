@@ -23,7 +23,8 @@ struct Vector {
     bool has(std::string_view key) const;
 };
 
-// Stops the test program with a message when the file is missing, empty or malformed: no vectors prove nothing.
+// Stops the test program with a message when the file is missing, empty or malformed: no vectors prove
+// nothing.
 std::vector<Vector> read_vectors(const std::string& path);
 
 // Hex digits in any grouping, "text" in quotes for itself, and NxHH for N times the byte HH.

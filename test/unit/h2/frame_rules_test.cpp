@@ -33,7 +33,8 @@ void run(const test::Vector& vector, h2::Role role, std::size_t step) {
     test::H2Fed fed = test::h2_feed(engine, test::bytes_of(vector.value("in")), step);
     compare(vector, fed);
     for (auto command : vector.values("do")) run_command(engine, command);
-    if (vector.has("out")) CHECK(test::hex_of(engine.output()) == test::hex_of(test::bytes_of(vector.value("out"))));
+    if (vector.has("out"))
+        CHECK(test::hex_of(engine.output()) == test::hex_of(test::bytes_of(vector.value("out"))));
 }
 
 void run_handed_over(const test::Vector& vector, h2::Role role) {
@@ -44,9 +45,12 @@ void run_handed_over(const test::Vector& vector, h2::Role role) {
         engine = test::h2_reborn(engine);
         test::H2Fed fed = test::h2_feed(engine, ConstBytes(bytes).subspan(at, 1));
         for (auto& event : fed.events) {
-            bool more = event.starts_with("data ") && !all.events.empty() && all.events.back().starts_with("data ");
-            if (more) all.events.back() += event.substr(7);
-            else all.events.push_back(event);
+            bool more =
+                event.starts_with("data ") && !all.events.empty() && all.events.back().starts_with("data ");
+            if (more)
+                all.events.back() += event.substr(7);
+            else
+                all.events.push_back(event);
         }
         all.error = fed.error;
     }
@@ -65,10 +69,12 @@ void run_file(const char* path, h2::Role role) {
 
 }  // namespace
 
-TEST_CASE("a server keeps RFC 9113, at once, byte by byte and handed over at each byte [H-20] [H-26] [H-29] [H-31]") {
+TEST_CASE("a server keeps RFC 9113, at once, byte by byte and handed over at each byte [H-20] [H-26] [H-29] "
+          "[H-31]") {
     run_file("test/vectors/h2/server.txt", h2::Role::server);
 }
 
-TEST_CASE("a client keeps RFC 9113, at once, byte by byte and handed over at each byte [H-26] [H-33] [H-37] [S17]") {
+TEST_CASE("a client keeps RFC 9113, at once, byte by byte and handed over at each byte [H-26] [H-33] [H-37] "
+          "[S17]") {
     run_file("test/vectors/h2/client.txt", h2::Role::client);
 }

@@ -1,4 +1,5 @@
-// The coder against RFC 7541's own examples, and our use of it: no state, and a table that can be written down.
+// The coder against RFC 7541's own examples, and our use of it: no state, and a table that can be written
+// down.
 #include "lib/h2/hpack.h"
 #include "lib/h2/message.h"
 #include "test/support/vectors.h"
@@ -60,8 +61,10 @@ TEST_CASE("header blocks say what RFC 7541 appendix C says, also after hand-over
 
 TEST_CASE("what we encode decodes without a table and starts with table size 0") {
     std::string long_value(5000, 'x');
-    std::vector<Field> fields = {{":method", "CONNECT"}, {":authority", "[2001:db8::1]:80"}, {"baggage", long_value}};
-    for (int round = 0; round < 3; ++round) {  // the coder is shared: nothing of one block may show in the next
+    std::vector<Field> fields = {
+        {":method", "CONNECT"}, {":authority", "[2001:db8::1]:80"}, {"baggage", long_value}};
+    for (int round = 0; round < 3;
+         ++round) {  // the coder is shared: nothing of one block may show in the next
         Buffer block;
         encode_fields(fields, block);
         CHECK(block[0] == std::byte{0x20});
