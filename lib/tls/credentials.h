@@ -54,13 +54,12 @@ public:
 
     const std::vector<CertificateInfo>& chain() const { return chain_; }  // leaf first
     const std::vector<CertificateInfo>& roots() const { return roots_; }
-    bool same_roots(const Credential& other) const {
-        return roots_digest_ == other.roots_digest_;
-    }  // S16; any order
+    // Over the set of roots, in any order; a change ends links (S16).
+    const std::array<std::byte, 32>& roots_digest() const { return roots_digest_; }
 
-    // For handshake.cpp; null when given().
-    ssl_ctx_st* client_context() const { return client_.get(); }
-    ssl_ctx_st* server_context() const { return server_.get(); }
+    ssl_ctx_st* context() const {
+        return context_.get();
+    }  // of both roles, for handshake.cpp; null when given()
 
 private:
     struct Free {
@@ -77,8 +76,7 @@ private:
     std::vector<CertificateInfo> chain_;
     std::vector<CertificateInfo> roots_;
     std::array<std::byte, 32> roots_digest_{};
-    std::unique_ptr<ssl_ctx_st, Free> client_;
-    std::unique_ptr<ssl_ctx_st, Free> server_;
+    std::unique_ptr<ssl_ctx_st, Free> context_;
 };
 
 }  // namespace culvert::tls

@@ -22,6 +22,8 @@ namespace culvert::tls {
 // KB.
 constexpr std::size_t handshake_bytes_max = 64 * 1024;
 
+class ChainCache;
+
 struct Established {
     TrafficKey read;
     TrafficKey write;
@@ -62,7 +64,18 @@ public:
     virtual std::unique_ptr<Handshake> server(std::shared_ptr<const Credential> credential, WallTime now) = 0;
 };
 
-// With OpenSSL. Has no state: one for the process, used by every loop.
-HandshakeMaker& openssl_handshakes();
+// With OpenSSL. One per loop: it remembers which certificates verified lately. Outlives its handshakes.
+class OpensslHandshakes final : public HandshakeMaker {
+public:
+    OpensslHandshakes();
+    ~OpensslHandshakes() override;
+
+    std::unique_ptr<Handshake> client(std::shared_ptr<const Credential> credential,
+                                      std::vector<mesh::Identity> accepted, WallTime now) override;
+    std::unique_ptr<Handshake> server(std::shared_ptr<const Credential> credential, WallTime now) override;
+
+private:
+    std::unique_ptr<ChainCache> verified_;
+};
 
 }  // namespace culvert::tls
