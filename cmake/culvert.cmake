@@ -31,7 +31,8 @@ endif()
 add_library(culvert_flags INTERFACE)
 target_include_directories(culvert_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(culvert_flags INTERFACE
-  -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror)
+  -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror
+  -Wno-missing-designated-field-initializers)
 target_link_options(culvert_flags INTERFACE -fuse-ld=lld)
 if(CULVERT_SANITIZE)
   add_compile_options(-fsanitize=${CULVERT_SANITIZE} -fno-sanitize-recover=all)

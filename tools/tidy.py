@@ -20,14 +20,15 @@ MAY_INCLUDE = {
     "lib/h2": {"lib/base"},
     "lib/h1": {"lib/base"},
     "lib/io": {"lib/base", "bpf/abi.h"},
+    "lib/control": {"lib/base", "lib/io", "lib/h1"},
     "lib/tls": {"lib/base", "lib/mesh/identity.h"},
     "lib/xds": {"lib/base", "lib/mesh", "lib/io", "lib/tls", "proto"},
     "lib/kube": {"lib/base", "lib/mesh", "lib/io"},
     "bpf": set(),
-    "ztunnel": {"lib/base", "lib/io", "lib/tls", "lib/h2", "lib/h1", "lib/mesh", "lib/xds", "proto/zds.pb.h"},
-    "controller": {"lib/base", "lib/io", "lib/tls", "lib/h1", "lib/mesh", "lib/xds", "lib/kube"},
-    "agent": {"lib/base", "lib/io", "lib/h1", "lib/mesh", "lib/xds", "lib/kube", "bpf/abi.h", "proto/zds.pb.h"},
-    "cli": {"lib/base", "lib/io", "lib/h1", "lib/mesh", "lib/kube"},
+    "ztunnel": {"lib/base", "lib/io", "lib/control", "lib/tls", "lib/h2", "lib/h1", "lib/mesh", "lib/xds", "proto/zds.pb.h"},
+    "controller": {"lib/base", "lib/io", "lib/control", "lib/tls", "lib/h1", "lib/mesh", "lib/xds", "lib/kube"},
+    "agent": {"lib/base", "lib/io", "lib/control", "lib/h1", "lib/mesh", "lib/xds", "lib/kube", "bpf/abi.h", "proto/zds.pb.h"},
+    "cli": {"lib/base", "lib/io", "lib/control", "lib/h1", "lib/mesh", "lib/kube"},
 }
 # Foreign headers that only these places may include.
 FENCED = {

@@ -1,0 +1,124 @@
+#include "lib/control/server.h"
+
+#include "lib/h1/parser.h"
+#include "lib/h1/writer.h"
+
+namespace culvert::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration request_deadline = 2s;
+constexpr Duration idle_deadline = 30s;
+constexpr Duration answer_deadline = 30s;  // a configuration dump to a slow reader
+constexpr Duration accept_pause = 100ms;   // when the process is out of descriptors
+constexpr std::size_t receive_max = 16u << 10;
+
+// Bytes that came behind a request, kept until the next is asked for (pipelining).
+struct Inbox {
+    h1::RequestParser parser;
+    Buffer rest;
+};
+
+Result<std::optional<h1::Request>> parse(Inbox& inbox, ConstBytes bytes) {
+    append(inbox.rest, bytes);
+    ConstBytes input = inbox.rest;
+    auto request = inbox.parser.next(input);
+    inbox.rest.erase(inbox.rest.begin(), inbox.rest.end() - static_cast<std::ptrdiff_t>(input.size()));
+    return request;
+}
+
+io::Task<Result<Done>> wait_for_bytes(io::Socket& socket, Inbox& inbox) {
+    if (!inbox.rest.empty()) co_return Done{};
+    CO_TRY(io::Received got, co_await socket.recv(receive_max));
+    if (got.end()) co_return refuse(Reason::closed);
+    append(inbox.rest, got.bytes());
+    co_return Done{};
+}
+
+io::Task<Result<h1::Request>> read_request(io::Socket& socket, Inbox& inbox) {
+    CO_TRY(std::optional<h1::Request> request, parse(inbox, {}));
+    while (!request) {
+        CO_TRY(io::Received got, co_await socket.recv(receive_max));
+        if (got.end()) co_return refuse(Reason::closed);
+        CO_TRY(request, parse(inbox, got.bytes()));
+    }
+    co_return std::move(*request);
+}
+
+io::Task<Result<Done>> send_all(io::Socket& socket, Buffer bytes) {
+    CO_TRY(std::size_t sent, co_await socket.send(bytes));
+    if (sent != bytes.size()) co_return refuse(Reason::cancelled);
+    co_return Done{};
+}
+
+h1::Response bad_request(const Error& error) {
+    int status = error.detail >= 400 ? error.detail : 400;
+    return {.status = status, .body = std::string(h1::status_text(status)) + "\n"};
+}
+
+bool our_port_is_gone(const Error& error) {
+    return error.reason == Reason::cancelled || error.reason == Reason::internal;
+}
+
+}  // namespace
+
+h1::Response method_not_allowed(std::string_view allowed) {
+    return {.status = 405, .body = "Method Not Allowed\n", .fields = {{"allow", std::string(allowed)}}};
+}
+
+h1::Response not_found() { return {.status = 404, .body = "Not Found\n"}; }
+
+Result<std::uint16_t> Server::listen(Address at, Handler handler) {
+    auto listener = io::Listener::open(loop_, io::own_namespace, at, {.reuse_port = false});
+    if (!listener) {
+        Error error = std::move(listener).error();
+        error.text = "cannot listen on " + at.to_string() + (error.text.empty() ? "" : ": " + error.text);
+        return std::unexpected(std::move(error));
+    }
+    TRY(Address local, listener->local());
+    ports_.push_back(std::make_unique<Port>(std::move(*listener), std::move(handler)));
+    scope_.start(accept_all(*ports_.back()));
+    return local.port;
+}
+
+io::Task<Result<Done>> Server::accept_all(Port& port) {
+    for (;;) {
+        auto socket = co_await port.listener.accept();
+        if (!socket) {
+            if (our_port_is_gone(socket.error())) co_return refuse(std::move(socket));
+            CO_TRY([[maybe_unused]] Done slept, co_await io::sleep(loop_, accept_pause));
+            continue;
+        }
+        if (connections_ >= connections_max) continue;  // the socket closes here
+        ++connections_;
+        if (!scope_.start(serve(port, std::move(*socket)))) --connections_;
+    }
+}
+
+io::Task<Result<Done>> Server::serve(Port& port, io::Socket socket) {
+    Inbox inbox;
+    Result<Done> going = Done{};
+    while (going) {
+        going = co_await io::within(loop_, idle_deadline, wait_for_bytes(socket, inbox));
+        if (!going) break;
+        auto request = co_await io::within(loop_, request_deadline, read_request(socket, inbox));
+        h1::Response response;
+        h1::ResponseOptions options;
+        if (request) {
+            response = port.handler(*request);
+            options = {.keep_alive = request->keep_alive, .head_only = request->method == "HEAD"};
+        } else if (request.error().reason == Reason::bad_request) {
+            response = bad_request(request.error());
+        } else {
+            break;
+        }
+        Buffer bytes = h1::response_bytes(response, options);
+        going = co_await io::within(loop_, answer_deadline, send_all(socket, std::move(bytes)));
+        if (!options.keep_alive) break;
+    }
+    --connections_;
+    co_return going;
+}
+
+}  // namespace culvert::control

@@ -1,0 +1,117 @@
+#include "lib/base/fd.h"
+#include "lib/control/client.h"
+#include "lib/control/server.h"
+#include "lib/io/uring.h"
+
+#include <arpa/inet.h>
+#include <catch2/catch.hpp>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+using namespace culvert;
+using namespace std::chrono_literals;
+
+namespace {
+
+// A server on a thread of its own, as in the programs.
+class Running {
+public:
+    Running() : loop_(*io::make_uring()), scope_(loop_), closing_(loop_), server_(loop_, scope_) {
+        auto port = server_.listen(*Address::parse("127.0.0.1:0"), [](const h1::Request& request) {
+            if (request.path == "/big") return h1::Response{.body = std::string(3 << 20, 'x')};
+            if (request.path != "/") return control::not_found();
+            if (request.method != "GET") return control::method_not_allowed("GET");
+            return h1::Response{.body = "hello " + request.query};
+        });
+        REQUIRE(port);
+        address = {*Ip::parse("127.0.0.1"), *port};
+        thread_ = std::thread([this] { loop_.run(); });
+    }
+    ~Running() {
+        loop_.post_message([this] { closing_.start(end()); });
+        thread_.join();
+    }
+    Address address;
+
+private:
+    io::Task<void> end() {
+        scope_.cancel();
+        co_await scope_.join();
+        loop_.stop();
+    }
+    io::Loop loop_;
+    io::Scope scope_;
+    io::Scope closing_;
+    control::Server server_;
+    std::thread thread_;
+};
+
+int raw_client(Address at);
+std::string exchange(Address at, std::string_view text);
+
+}  // namespace
+
+TEST_CASE("a control port answers, refuses other methods and paths, and carries large answers whole", "[control]") {
+    Running running;
+    auto hello = control::fetch_blocking(running.address, {.query = "a=1"}, 5s);
+    REQUIRE(hello);
+    CHECK(hello->body == "hello a=1");
+    CHECK(control::fetch_blocking(running.address, {.path = "/x"}, 5s)->status == 404);
+    auto post = control::fetch_blocking(running.address, {.method = "POST"}, 5s);
+    CHECK(post->status == 405);
+    CHECK(post->field("allow") == "GET");
+    CHECK(control::fetch_blocking(running.address, {.path = "/big"}, 5s)->body.size() == 3 << 20);
+}
+
+TEST_CASE("a port that nobody listens on is an error that names it", "[control]") {
+    Address nobody;
+    {
+        Running running;
+        nobody = running.address;
+    }
+    auto answer = control::fetch_blocking(nobody, {}, 5s);
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().text.find(nobody.to_string()) != std::string::npos);
+}
+
+TEST_CASE("garbage gets 400, pipelined requests an answer each, and neither disturbs the next caller", "[control]") {
+    Running running;
+    CHECK(exchange(running.address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
+    auto two = exchange(running.address, "GET /?1 HTTP/1.1\r\nhost: x\r\n\r\nGET /?2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    CHECK(two.find("hello 1") < two.find("hello 2"));
+    CHECK(two.find("hello 2") != two.npos);
+    CHECK(control::fetch_blocking(running.address, {}, 5s));
+}
+
+TEST_CASE("callers beyond the bound are closed, and there is room again once some have gone", "[control]") {
+    Running running;
+    std::vector<Fd> held;
+    for (std::size_t i = 0; i < control::Server::connections_max; ++i) held.emplace_back(raw_client(running.address));
+    CHECK_FALSE(control::fetch_blocking(running.address, {}, 5s));
+    held.clear();
+    bool answered = false;
+    for (int tries = 0; tries < 100 && !answered; ++tries) answered = control::fetch_blocking(running.address, {}, 5s).has_value();
+    CHECK(answered);
+}
+
+namespace {
+
+int raw_client(Address at) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(at.port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+    REQUIRE(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+    return fd;
+}
+
+std::string exchange(Address at, std::string_view text) {
+    Fd fd(raw_client(at));
+    REQUIRE(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    std::string all;
+    char part[4096];
+    for (ssize_t got; (got = read(fd.get(), part, sizeof part)) > 0;) all.append(part, static_cast<std::size_t>(got));
+    return all;
+}
+
+}  // namespace
