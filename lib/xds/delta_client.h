@@ -18,6 +18,8 @@ namespace culvert::xds {
 
 class DeltaClient {
 public:
+    static constexpr std::size_t error_text_max = 8 * 1024;  // docs/limits.md: xds.error_text
+
     explicit DeltaClient(Node node) : node_(std::move(node)) {}
 
     // A new stream: what to say on it, in this order.

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,7 +61,8 @@ using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
 class Publisher {
 public:
-    static constexpr std::size_t recent_max = 256;  // docs/limits.md: xds.recent_changes
+    static constexpr std::size_t recent_max = 256;           // docs/limits.md: xds.recent_changes
+    static constexpr std::size_t recent_names_max = 65'536;  // docs/limits.md: xds.recent_names
 
     Publisher();
     ~Publisher();
@@ -76,6 +78,7 @@ public:
 private:
     struct Edit;
     void replace(Type type, const std::string& name, ResourcePtr now);
+    static void trim(std::vector<std::shared_ptr<const Snapshot::Changes>>& recent);
 
     SnapshotPtr current_;
     std::unique_ptr<Edit> edit_;  // null: nothing changed since current_

@@ -1,0 +1,28 @@
+// A worker that runs on a loop: the control side of a program in the simulator, where one thread is
+// everybody. Made and destroyed on the loop's thread, after the loop has run what was posted.
+#pragma once
+#include "lib/io/loop.h"
+#include "lib/xds/worker.h"
+
+#include <memory>
+#include <vector>
+
+namespace culvert::xds {
+
+class LoopWorker final : public Worker {
+public:
+    explicit LoopWorker(io::Loop& loop);
+    ~LoopWorker() override;
+    void post(Work work) override;
+    void after(Duration wait, Work work) override;
+    const Clock& clock() const override { return loop_.clock(); }
+    Random& random() override { return loop_.random(); }
+
+private:
+    struct Later;
+    io::Loop& loop_;
+    std::vector<std::unique_ptr<Later>> later_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace culvert::xds

@@ -1,0 +1,96 @@
+#include "lib/xds/report_session.h"
+
+#include "lib/base/log.h"
+
+#include <utility>
+
+namespace culvert::xds {
+
+namespace {
+
+PodReport departed(const std::string& uid) {
+    PodReport report;
+    report.uid = uid;
+    report.gone = true;
+    return report;
+}
+
+}  // namespace
+
+ReportSession::ReportSession(Worker& worker, ReportTransport& transport, std::string node)
+    : worker_(worker), transport_(transport), node_(std::move(node)) {}
+
+ReportSession::~ReportSession() = default;
+
+void ReportSession::start() { open(); }
+
+void ReportSession::stop() {
+    stopped_ = true;
+    if (open_) transport_.close();
+}
+
+void ReportSession::set(PodReport pod) {
+    auto at = pods_.find(pod.uid);
+    if (at != pods_.end() && at->second == pod) return;
+    changed_.insert(pod.uid);
+    std::string uid = pod.uid;
+    pods_.insert_or_assign(std::move(uid), std::move(pod));
+    flush();
+}
+
+void ReportSession::remove(std::string_view uid) {
+    auto at = pods_.find(uid);
+    if (at == pods_.end()) return;
+    changed_.insert(at->first);
+    pods_.erase(at);
+    flush();
+}
+
+bool ReportSession::in_sync() const { return said_all_ && outstanding_ == 0 && changed_.empty(); }
+
+void ReportSession::open() {
+    open_ = true;
+    said_all_ = false;
+    outstanding_ = 0;
+    opened_at_ = worker_.clock().now();
+    transport_.open(*this);
+    flush();
+}
+
+// One report at a time: what changes meanwhile is said once, as it is then.
+void ReportSession::flush() {
+    if (!open_ || outstanding_ != 0 || (said_all_ && changed_.empty())) return;
+    Report report{node_, !said_all_, ++sequence_, {}};
+    if (report.snapshot) {
+        for (const auto& [uid, pod] : pods_) report.pods.push_back(pod);
+    } else {
+        for (const std::string& uid : changed_) {
+            auto at = pods_.find(uid);
+            if (at != pods_.end()) report.pods.push_back(at->second);
+            if (at == pods_.end()) report.pods.push_back(departed(uid));
+        }
+    }
+    changed_.clear();
+    said_all_ = true;
+    outstanding_ = sequence_;
+    transport_.send(std::move(report));
+}
+
+void ReportSession::acknowledged(std::uint64_t sequence) {
+    if (stopped_ || sequence != outstanding_) return;
+    outstanding_ = 0;
+    flush();
+}
+
+void ReportSession::closed(StreamEnd end) {
+    open_ = false;
+    said_all_ = false;
+    if (stopped_) return;
+    Duration wait = reconnect_.after(end, worker_.clock().now() - opened_at_, worker_.random());
+    log::warn("report", "stream ended", {log::text("end", word(end.kind)), log::text("error", end.text)});
+    worker_.after(wait, [this, alive = std::weak_ptr(alive_)] {
+        if (alive.lock() && !stopped_) open();
+    });
+}
+
+}  // namespace culvert::xds
