@@ -1,71 +1,104 @@
-// What one loop owns of the data path: its view of the directory, the registry of its live connections, its metrics, and
-// the way to credentials. One shard per loop, used by that loop's thread alone; nothing in it is shared but immutable
-// snapshots. The composition root builds one per loop; PodView (pod_view.h) hands connections to it.
+// What one loop owns of the data path: its view of the directory, the registry of its live connections, its
+// metrics, and the way to credentials. One shard per loop, used by that loop's thread alone; nothing in it is
+// shared but immutable snapshots. The composition root builds one per loop; PodView (pod_view.h) hands
+// connections to it.
 //
-// The control side talks to a shard by messages to its loop (io::Loop::post_message): publish(), credentials_changed().
+// The control side talks to a shard by messages to its loop (io::Loop::post_message): publish(),
+// roots_changed().
 #pragma once
 #include "lib/io/loop.h"
+#include "lib/io/scope.h"
 #include "lib/io/task.h"
+#include "lib/mesh/directory.h"
 #include "lib/mesh/identity.h"
+#include "ztunnel/access_log.h"
+#include "ztunnel/backlog.h"
+#include "ztunnel/connections.h"
+#include "ztunnel/delivery.h"
 #include "ztunnel/settings.h"
+#include "ztunnel/telemetry.h"
 
 #include <memory>
+#include <vector>
 
 namespace culvert {
 class Registry;
 }
-namespace culvert::mesh {
-class Directory;
-}
 namespace culvert::tls {
 class Credential;
-}
+class HandshakeMaker;
+}  // namespace culvert::tls
 
 namespace culvert::ztunnel {
 
-class Connections;
-class Telemetry;
 class PodView;
 
 // Where certificates come from. Two implementations: certs.h (CA client), and given ones in tests.
 class Credentials {
 public:
     virtual ~Credentials() = default;
-    // Called and resumed on a shard's loop. Waits until a usable certificate of `identity` is there; the caller brings
-    // the deadline. Refusals: no_certificate.
+    // Called and resumed on a shard's loop. Waits until a usable certificate of `identity` is there; the
+    // caller brings the deadline. Refusals: no_certificate.
     virtual io::Task<Result<std::shared_ptr<const tls::Credential>>> get(mesh::Identity identity) = 0;
+};
+
+// What a shard is built from; all of it outlives the shard.
+struct ShardParts {
+    io::Loop& loop;
+    const Settings& settings;
+    Credentials& credentials;
+    tls::HandshakeMaker& handshakes;
+    Registry& metrics;
 };
 
 class Shard {
 public:
-    Shard(io::Loop& loop, const Settings& settings, Credentials& credentials, Registry& metrics);
+    explicit Shard(const ShardParts& parts);
     ~Shard();  // every PodView is gone
     Shard(const Shard&) = delete;
-
-    io::Loop& loop() { return loop_; }
-    const Settings& settings() const { return settings_; }
-    Credentials& credentials() { return credentials_; }
-    Connections& connections() { return *connections_; }  // live ones: /config_dump, `culvert ztunnel-config connections`
-    Telemetry& telemetry() { return *telemetry_; }
+    Shard& operator=(const Shard&) = delete;
 
     // The snapshot in force; null until the first. A decision takes it once and never mixes two.
-    const std::shared_ptr<const mesh::Directory>& directory() const { return directory_; }
+    const mesh::DirectoryPtr& directory() const { return directory_; }
+    // A new snapshot: wakes who waits for one, and judges live connections again when policy may have
+    // changed; what is no longer allowed is cut (R-11, W-3).
+    void publish(mesh::DirectoryPtr directory);
+    // Until the next publish(), or cancelled.
+    io::Task<Result<Done>> published();
 
-    // A new snapshot: wakes who waits for a workload, re-evaluates policy on live connections of every pod that the
-    // change touches and cuts what is no longer allowed (R-11, W-3).
-    void publish(std::shared_ptr<const mesh::Directory> directory);
-
-    // The trusted roots of this identity changed: its links end, dialled and accepted (S16). A renewed certificate
-    // under the same roots needs no call: links made with the old one end at its notAfter.
+    // The trusted roots of this identity changed: its links end, dialled and accepted (S16). A renewed
+    // certificate under the same roots needs no call: links made with the old one end at its notAfter.
     void roots_changed(const mesh::Identity& identity);
 
+    io::Loop& loop() { return parts_.loop; }
+    const Settings& settings() const { return parts_.settings; }
+    Credentials& credentials() { return parts_.credentials; }
+    tls::HandshakeMaker& handshakes() { return parts_.handshakes; }
+    Connections& connections() { return connections_; }  // /config_dump, `culvert ztunnel-config connections`
+    Telemetry& telemetry() { return telemetry_; }
+    AccessLog& access_log() { return access_log_; }
+    BufferShelf& shelf() { return shelf_; }
+    Delivery& delivery() { return delivery_; }
+
 private:
-    io::Loop& loop_;
-    const Settings& settings_;
-    Credentials& credentials_;
-    std::shared_ptr<const mesh::Directory> directory_;
-    std::unique_ptr<Connections> connections_;
-    std::unique_ptr<Telemetry> telemetry_;
+    friend class PodView;
+    struct Reader {  // waits for a snapshot
+        explicit Reader(Shard& of);
+        ~Reader();
+        Shard& shard;
+        io::Event newer;
+    };
+    void judge_again();
+
+    ShardParts parts_;
+    mesh::DirectoryPtr directory_;
+    Connections connections_;
+    Telemetry telemetry_;
+    AccessLog access_log_;
+    BufferShelf shelf_;
+    Delivery delivery_;
+    std::vector<PodView*> pods_;
+    std::vector<Reader*> readers_;
 };
 
 }  // namespace culvert::ztunnel

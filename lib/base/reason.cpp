@@ -30,6 +30,7 @@ std::string_view word(Reason reason) {
     case Reason::tls_identity: return "tls_identity";
     case Reason::no_certificate: return "no_certificate";
     case Reason::certificate_expired: return "certificate_expired";
+    case Reason::roots_changed: return "roots_changed";
     case Reason::h2_protocol: return "h2_protocol";
     case Reason::h2_flood: return "h2_flood";
     case Reason::h2_going_away: return "h2_going_away";

@@ -34,6 +34,7 @@ enum class Reason : std::uint8_t {
     tls_identity,  // the peer proved an identity, but not one we accept
     no_certificate,
     certificate_expired,
+    roots_changed,     // a link made under roots that are no longer ours (S16)
     h2_protocol,
     h2_flood,
     h2_going_away,

@@ -1,0 +1,240 @@
+#include "ztunnel/tunnel.h"
+
+#include "ztunnel/connections.h"
+#include "ztunnel/link.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace culvert::ztunnel {
+
+namespace {
+
+// What one app may put into a link while others wait for room in it: they take turns of this size.
+constexpr std::size_t turn_bytes = 64 << 10;
+
+}  // namespace
+
+Tunnel::Tunnel(Connection& connection) : connection_(connection), changed_(connection.scope.loop()) {}
+
+Tunnel::~Tunnel() {
+    if (failure_ != Reason::none && app_.open()) app_.reset_on_close();
+    if (link_) link_->detach(*this);
+}
+
+void Tunnel::attach(Link& link, h2::StreamId stream, bool asking) {
+    link_ = &link;
+    stream_ = stream;
+    asking_ = asking;
+}
+
+io::Task<Result<Done>> Tunnel::answered() {
+    while (status_ == 0 && failure_ == Reason::none) {
+        auto woken = co_await changed_.wait();
+        if (!woken) fail(connection_.cut_reason());
+    }
+    asking_ = false;
+    if (failure_ != Reason::none) co_return refuse(retry_ ? Reason::h2_going_away : failure_);
+    if (status_ != 200) co_return refuse(Reason::connect_rejected, status_);
+    co_return Done{};
+}
+
+void Tunnel::leave() {
+    if (link_) link_->detach(*this);
+    link_ = nullptr;
+    failure_ = Reason::none;
+    status_ = 0;
+    stream_gone_ = retry_ = false;
+}
+
+void Tunnel::start(io::Socket app) {
+    app_ = std::move(app);
+    if (!connection_.scope.start(from_app())) fail(Reason::limit);
+    write_rest();
+    shut_app_if_ended();
+}
+
+void Tunnel::fail(Reason why) {
+    if (over()) return;
+    failure_ = why;
+    if (link_ && !stream_gone_) link_->reset(stream_);
+    stream_gone_ = true;
+    if (asking_)
+        wake();
+    else
+        connection_.scope.cancel();
+}
+
+// ---- app to peer ----
+
+// Lives as long as the tunnel, so that somebody always waits whom a cancel of the scope reaches.
+io::Task<void> Tunnel::from_app() {
+    while (!over()) {
+        std::size_t most = may_read();
+        if (most > 0) {
+            auto received = co_await app_.recv(most);
+            take_from_app(std::move(received));
+        } else {
+            auto woken = co_await changed_.wait();
+            if (!woken)
+                fail(connection_.cut_reason());
+            else
+                pass_on();
+        }
+    }
+}
+
+// How much to ask the app for: nothing before there is credit and room for it. A waiting tunnel stands in the
+// link's queue.
+std::size_t Tunnel::may_read() {
+    if (app_ended_ && end_sent_) return 0;
+    std::size_t credit = link_->send_allowance(stream_);
+    if (app_ended_ || !to_peer_.empty() || credit == 0 || !link_->room()) {
+        link_->wait_for_room(*this);
+        return 0;
+    }
+    std::size_t most = link_->crowded() ? turn_bytes : app_.loop().driver().buffer_size();
+    return std::min(credit, most);
+}
+
+void Tunnel::take_from_app(Result<io::Received> received) {
+    if (!received) {
+        Reason why = received.error().reason;
+        if (why == Reason::no_buffers) return;  // more sockets were ready than there are buffers: ask again
+        return fail(why == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
+    }
+    if (failure_ != Reason::none) return;
+    if (received->end()) {
+        app_ended_ = true;
+        return pass_on();
+    }
+    ConstBytes bytes = received->bytes();
+    connection_.count_sent(bytes.size());
+    std::size_t taken = link_->send(stream_, bytes);
+    append(to_peer_, bytes.subspan(taken));
+}
+
+// What waited for the windows, then the end.
+void Tunnel::pass_on() {
+    if (over() || end_sent_) return;
+    if (!to_peer_.empty()) {
+        std::size_t taken = link_->send(stream_, to_peer_);
+        if (taken == to_peer_.size())
+            to_peer_ = {};
+        else
+            to_peer_.erase(to_peer_.begin(), to_peer_.begin() + static_cast<std::ptrdiff_t>(taken));
+    }
+    if (app_ended_ && to_peer_.empty()) {
+        link_->send_end(stream_);
+        end_sent_ = true;
+    }
+}
+
+// ---- peer to app ----
+
+void Tunnel::on_response(const h2::ConnectResponse& response) {
+    status_ = static_cast<std::int16_t>(response.status);
+    if (!response.opens()) stream_gone_ = true;
+    wake();
+}
+
+// Straight from the receive buffer into the app's socket; only what that refuses is copied.
+void Tunnel::on_bytes(std::span<const ConstBytes> pieces) {
+    std::size_t size = 0;
+    for (ConstBytes piece : pieces) size += piece.size();
+    if (failure_ != Reason::none) return link_->consumed(stream_, size);
+    connection_.count_received(size);
+    std::size_t sent = 0;
+    if (app_.open() && to_app_.empty()) {
+        auto took = app_.try_send(pieces);
+        if (!took) {
+            link_->consumed(stream_, size);
+            return fail(Reason::reset);
+        }
+        sent = *took;
+        link_->consumed(stream_, sent);
+    }
+    if (sent == size) return;
+    hold(pieces, sent);
+    write_rest();
+}
+
+void Tunnel::hold(std::span<const ConstBytes> pieces, std::size_t skip) {
+    for (ConstBytes piece : pieces) {
+        std::size_t gone = std::min(skip, piece.size());
+        skip -= gone;
+        if (gone < piece.size()) to_app_.add(piece.subspan(gone), link_->shelf());
+    }
+}
+
+void Tunnel::write_rest() {
+    if (!app_.open() || to_app_.empty() || writing_ || failure_ != Reason::none) return;
+    writing_ = true;
+    if (connection_.scope.start(into_app())) return;
+    writing_ = false;
+    fail(Reason::limit);
+}
+
+// Exists only while the app's socket is full.
+io::Task<void> Tunnel::into_app() {
+    while (failure_ == Reason::none && !to_app_.empty()) {
+        ConstBytes next = to_app_.next();
+        auto sent = co_await app_.send(next);
+        if (!sent) {
+            fail(sent.error().reason == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
+            break;
+        }
+        to_app_.sent(*sent, link_->shelf());
+        link_->consumed(stream_, *sent);
+    }
+    writing_ = false;
+    shut_app_if_ended();
+}
+
+void Tunnel::on_end() {
+    peer_ended_ = true;
+    shut_app_if_ended();
+}
+
+// The FIN travels behind the data, never ahead of it.
+void Tunnel::shut_app_if_ended() {
+    if (!peer_ended_ || app_shut_ || !app_.open() || !to_app_.empty() || writing_) return;
+    if (failure_ != Reason::none) return;
+    app_.shut_write();
+    app_shut_ = true;
+    wake();
+}
+
+void Tunnel::on_reset(Reason why) {
+    stream_gone_ = true;
+    fail(why);
+}
+
+// ---- hand-over ----
+
+void Tunnel::save(Encoder& to) const {
+    to.number(stream_);
+    to.number(status_);
+    to.number(failure_);
+    for (bool flag : {app_ended_, end_sent_, peer_ended_, app_shut_, stream_gone_, retry_}) to.number(flag);
+    to_app_.save(to);
+    to.bytes(to_peer_);
+}
+
+Result<Done> Tunnel::load(Decoder& from) {
+    auto stream = from.number<h2::StreamId>();
+    status_ = from.number<std::int16_t>();
+    failure_ = from.number<Reason>();
+    app_ended_ = from.number<bool>();
+    end_sent_ = from.number<bool>();
+    peer_ended_ = from.number<bool>();
+    app_shut_ = from.number<bool>();
+    stream_gone_ = from.number<bool>();
+    retry_ = from.number<bool>();
+    to_app_ = Backlog::load(from);
+    append(to_peer_, from.bytes());
+    if (!from.ok() || stream != stream_ || failure_ >= Reason::last_) return refuse(Reason::bad_input);
+    return Done{};
+}
+
+}  // namespace culvert::ztunnel
