@@ -30,6 +30,7 @@ endif()
 
 add_library(culvert_flags INTERFACE)
 target_include_directories(culvert_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(culvert_flags INTERFACE CULVERT_VERSION="${PROJECT_VERSION}")
 target_compile_options(culvert_flags INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror
   -Wno-missing-designated-field-initializers)

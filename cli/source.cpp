@@ -1,0 +1,23 @@
+#include "cli/source.h"
+
+#include "lib/control/client.h"
+
+namespace culvert::cli {
+
+using namespace std::chrono_literals;
+
+Result<std::string> get(Address at, std::string_view path) {
+    TRY(auto response, control::fetch_blocking(at, {.path = std::string(path)}, 5s));
+    if (response.status != 200) {
+        std::string body = response.body.substr(0, response.body.find('\n'));
+        return std::unexpected(Error{Reason::bad_input, response.status, at.to_string() + std::string(path) + ": " + body});
+    }
+    return std::move(response.body);
+}
+
+Result<Json> get_json(Address at, std::string_view path) {
+    TRY(std::string body, get(at, path));
+    return Json::parse(body);
+}
+
+}  // namespace culvert::cli

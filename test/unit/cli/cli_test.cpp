@@ -1,0 +1,95 @@
+#include "cli/flags.h"
+#include "cli/status.h"
+#include "cli/table.h"
+#include "cli/ztunnel_config.h"
+
+#include <catch2/catch.hpp>
+
+using namespace culvert;
+using namespace culvert::cli;
+
+namespace {
+
+std::expected<Command, Exit> parse(std::vector<const char*> words) {
+    words.insert(words.begin(), "culvert");
+    return parse_command(static_cast<int>(words.size()), words.data());
+}
+
+Json json(std::string_view text) {
+    auto parsed = Json::parse(text);
+    REQUIRE(parsed);
+    return *parsed;
+}
+
+}  // namespace
+
+TEST_CASE("columns are as wide as their widest cell and empty cells are shown", "[cli]") {
+    Table table({"A", "LONG"});
+    table.add({"ä", ""});
+    table.add({"xyz", "1"});
+    CHECK(table.to_string() == "A     LONG\nä     -\nxyz   1\n");
+}
+
+TEST_CASE("words become a command, options may stand anywhere", "[cli]") {
+    auto command = parse({"ztunnel-config", "workload", "-o", "json", "--ztunnel", "localhost:1"});
+    REQUIRE(command);
+    CHECK(command->verb == Verb::workload);
+    CHECK(command->json);
+    CHECK(command->ports.ztunnel == *Address::parse("127.0.0.1:1"));
+}
+
+TEST_CASE("help explains with examples, and a wrong word or address names itself and exits with 2", "[cli]") {
+    CHECK(parse({"--help"}).error().code == 0);
+    CHECK(parse({"--help"}).error().text.find("culvert status --controller") != std::string::npos);
+    CHECK(parse({}).error().code == 2);
+    auto wrong = parse({"status", "--agent", "nowhere"});
+    CHECK(wrong.error().code == 2);
+    CHECK(wrong.error().text.find("nowhere") != std::string::npos);
+    CHECK(parse({"stauts"}).error().text.find("stauts") != std::string::npos);
+}
+
+TEST_CASE("tables show what a configuration dump says [A-5]", "[cli]") {
+    auto dump = json(R"({"workloads":[{"namespace":"a","name":"p","workloadIps":["10.0.0.1","fd00::1"],"node":"n1","protocol":"HBONE",
+        "serviceAccount":"s","status":"Healthy"}],"certificates":[{"identity":"spiffe://x/ns/a/sa/s","state":"Available",
+        "certChain":[{"serialNumber":"7","validFrom":"f","expirationTime":"e"}]}],
+        "workloadState":{"u":{"info":{"namespace":"a","name":"p"},"connections":{"outbound":[{"src":"1","originalDst":"2","actualDst":"3","protocol":"HBONE"}]}}}})");
+    CHECK(workload_table(dump).find("a           p     10.0.0.1,fd00::1   n1     cluster.local/ns/a/sa/s   HBONE      Healthy") != std::string::npos);
+    CHECK(certificate_table(dump).find("spiffe://x/ns/a/sa/s   Available   7") != std::string::npos);
+    CHECK(connection_table(dump).find("a/p   outbound    1      2           3         HBONE") != std::string::npos);
+    CHECK(policy_table(json("[]")) == "NAMESPACE   POLICY   ACTION   SCOPE   RULES\n");
+}
+
+TEST_CASE("status is well only when every part answers and nothing is wrong", "[cli]") {
+    Answers answers{json(R"({"nodes":[{"name":"n1","connected":true,"enrolled":1}],"problems":[]})"),
+                    json(R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":true}]})"), json("{}"), std::string("ready\n")};
+    CHECK(report_status(answers).healthy);
+    CHECK(report_status(answers).text.find("All is well") != std::string::npos);
+    CHECK(Json::parse(report_status(answers).json));
+
+    auto pod_outside = answers;
+    pod_outside.agent = json(R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":false,"reason":"no network namespace"}]})");
+    CHECK_FALSE(report_status(pod_outside).healthy);
+    CHECK(report_status(pod_outside).text.find("a/p: should be in the mesh and is not: no network namespace") != std::string::npos);
+
+    auto bad_file = answers;
+    bad_file.controller = json(R"({"problems":[{"file":"x.yaml","line":3,"field":"spec.rules","message":"unknown \"field\"","fix":"write rule"}]})");
+    CHECK(report_status(bad_file).text.find("x.yaml:3: spec.rules: unknown \"field\"\n      fix: write rule") != std::string::npos);
+    CHECK(Json::parse(report_status(bad_file).json));
+
+    auto silent = answers;
+    silent.agent = refuse(Reason::connect_refused, 111);
+    silent.ready = refuse(Reason::bad_input, 500);
+    CHECK_FALSE(report_status(silent).healthy);
+    CHECK(report_status(silent).text.find("agent: connect_refused") != std::string::npos);
+}
+
+TEST_CASE("JSON that is none, or of another shape, yields an error or empty values, never an exception", "[cli]") {
+    CHECK_FALSE(Json::parse("{"));
+    CHECK_FALSE(Json::parse(""));
+    for (auto text : {"null", "[]", "3", "\"x\"", R"({"pods":3,"problems":{"a":[]},"refusals":[1]})"}) {
+        Answers answers{json(text), json(text), json(text), std::string()};
+        CHECK_FALSE(report_status(answers).text.empty());
+        for (auto table : {workload_table, service_table, policy_table, certificate_table, connection_table})
+            CHECK_FALSE(table(json(text)).empty());
+    }
+}
