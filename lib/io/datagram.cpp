@@ -12,7 +12,8 @@ namespace {
 
 // Room for one address of either family in a control message.
 struct Control {
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo))> bytes{};
+    alignas(cmsghdr)
+        std::array<std::byte, CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo))> bytes{};
 };
 
 template <class T> T value_of(const cmsghdr* header) {

@@ -1,8 +1,9 @@
-// The seam that swaps the world: io_uring (uring.h) or a seeded simulator (sim.h). Everything that a proxy asks of the
-// outside goes through here: operations that wait, socket calls that do not, time, and chance.
+// The seam that swaps the world: io_uring (uring.h) or a seeded simulator (sim.h). Everything that a proxy
+// asks of the outside goes through here: operations that wait, socket calls that do not, time, and chance.
 //
-// A driver belongs to one loop and is used by that loop's thread alone, except wake(). Handles are small integers of this
-// driver (descriptors for io_uring, numbers of the simulator's sockets otherwise); Socket and Listener own them.
+// A driver belongs to one loop and is used by that loop's thread alone, except wake(). Handles are small
+// integers of this driver (descriptors for io_uring, numbers of the simulator's sockets otherwise); Socket
+// and Listener own them.
 #pragma once
 #include "lib/base/clock.h"
 #include "lib/base/random.h"
@@ -23,16 +24,18 @@ struct Namespace {
 inline constexpr Namespace own_namespace{};
 
 struct ListenOptions {
-    std::uint32_t role = 0;  // cv_role of bpf/abi.h: announced with the private option where the agent is ours; 0: none
+    // cv_role of bpf/abi.h, announced with the private option where the agent is ours; 0: none.
+    std::uint32_t role = 0;
     bool reuse_port = true;  // C-3: an old and a new ztunnel overlap
     int backlog = 1024;      // docs/limits.md: io.backlog
     std::uint32_t mark = 0;  // SO_MARK under istio-cni (C-2), 0: none
 };
 
 struct ConnectOptions {
-    std::optional<Address> real_client;  // told to the kernel before connect (kernel contract d); refused: an error
-    bool from_loopback = false;          // decision 2: bind to a random address of 127/8, or ::1, of `to`'s family
-    std::optional<Ip> bind;
+    // Told to the kernel before connect (kernel contract d); if it refuses, the dial is an error.
+    std::optional<Address> real_client = {};
+    bool from_loopback = false;  // decision 2: bind to a random address of 127/8, or ::1, of `to`'s family
+    std::optional<Ip> bind = {};
     std::uint32_t mark = 0;
 };
 
@@ -45,8 +48,8 @@ public:
     // Operations. submit() sets in_flight; a later turn() clears it, fills `result` and queues the op.
     virtual void submit(Op& op) = 0;
     virtual void cancel(Op& op) = 0;  // asks; completes as -ECANCELED, or with what was done
-    // Reaps what completed into `done`, at most completions_max. With nothing ready it waits until `until` (none: until
-    // something happens).
+    // Reaps what completed into `done`, at most completions_max. With nothing ready it waits until `until`
+    // (none: until something happens).
     virtual void turn(std::optional<Instant> until, std::vector<Op*>& done) = 0;
     virtual void wake() = 0;  // from any thread: ends a waiting turn()
     virtual std::size_t in_flight() const = 0;
@@ -57,23 +60,28 @@ public:
     virtual Bytes buffer(int id) = 0;
     virtual void give_back(int id) = 0;
 
-    // Calls that do not wait. Errors carry errno in `detail`.
+    // Calls that do not wait. Errors carry errno in `detail`. stream() makes a socket for Op connect;
+    // try_send() says 0 where it would have to wait. reset_on_close() makes the end a RST, which nobody
+    // mistakes for a FIN (S17).
     virtual Result<int> listen(Namespace where, Address at, const ListenOptions& options) = 0;
-    virtual Result<int> stream(Namespace where, Address to, const ConnectOptions& options) = 0;  // ready for Op connect
-    virtual Result<std::size_t> try_send(int handle, std::span<const ConstBytes> pieces) = 0;     // 0: would block
+    virtual Result<int> stream(Namespace where, Address to, const ConnectOptions& options) = 0;
+    virtual Result<std::size_t> try_send(int handle, std::span<const ConstBytes> pieces) = 0;
     virtual void shut_write(int handle) = 0;
-    virtual void reset_on_close(int handle) = 0;  // SO_LINGER 0: the end will be a RST, never mistaken for a FIN (S17)
+    virtual void reset_on_close(int handle) = 0;
     virtual void close(int handle) = 0;
     virtual Result<Address> local(int handle) = 0;
     virtual Result<Address> peer(int handle) = 0;
-    virtual Result<Address> original_destination(int handle) = 0;  // C-5, kernel fact 9; no record: no_original_destination
-    virtual bool client_bound(int handle) = 0;                     // S3: the app's socket carries the real client
+    // C-5, kernel fact 9; without a record: no_original_destination. S3: the app's socket carries the real
+    // client.
+    virtual Result<Address> original_destination(int handle) = 0;
+    virtual bool client_bound(int handle) = 0;
 
     virtual const Clock& clock() const = 0;
     virtual Random& random() = 0;
 };
 
-// What the operating system's error number means to us: connect_refused, unreachable, reset, closed, cancelled, ...
+// What the operating system's error number means to us: connect_refused, unreachable, reset, closed,
+// cancelled, ...
 Error os_error(int number);
 inline std::unexpected<Error> refuse_os(int number) { return std::unexpected(os_error(number)); }
 

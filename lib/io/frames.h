@@ -1,9 +1,11 @@
-// Memory of coroutine frames: size classes of 64 bytes, cached by the thread that runs the loop (one loop per core, so
-// the cache is the loop's). Above `pooled_max` bytes a frame goes to the heap directly, and so does every frame under
-// ASan, so that a frame used after its end is found. A pool may be told to refuse: a function whose frame is refused
-// returns a Task that yields Reason::limit where it is awaited and is dropped by Scope::start.
+// Memory of coroutine frames: size classes of 64 bytes, cached by the thread that runs the loop (one loop per
+// core, so the cache is the loop's). Above `pooled_max` bytes a frame goes to the heap directly, and so does
+// every frame under ASan, so that a frame used after its end is found. A pool may be told to refuse: a
+// function whose frame is refused returns a Task that yields Reason::limit where it is awaited and is dropped
+// by Scope::start.
 //
-// Cached memory is bounded by `cached_max` per thread (docs/limits.md: io.frames_cached_max); what exceeds it is freed.
+// Cached memory is bounded by `cached_max` per thread (docs/limits.md: io.frames_cached_max); what exceeds it
+// is freed.
 #pragma once
 #include <array>
 #include <cstddef>

@@ -24,7 +24,8 @@ private:
 };
 
 std::uint32_t milliseconds(Instant at) {
-    return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(at.since_start).count());
+    return static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(at.since_start).count());
 }
 
 std::string_view word(Wait::Kind kind) {
@@ -53,7 +54,9 @@ void ReadyQueue::grow() {
     first_ = 0;
 }
 
-Loop::Loop(std::unique_ptr<Driver> driver) : driver_(std::move(driver)) { done_.reserve(Driver::completions_max); }
+Loop::Loop(std::unique_ptr<Driver> driver) : driver_(std::move(driver)) {
+    done_.reserve(Driver::completions_max);
+}
 
 Loop::~Loop() {
     check(tasks_ == 0);
@@ -111,8 +114,8 @@ void Loop::turn(std::optional<Instant> until) {
     run_turn_ends();
 }
 
-// What becomes ready while these run waits for the next turn once the budget is spent, so that completions, timers and
-// flushes are never starved by tasks that wake each other.
+// What becomes ready while these run waits for the next turn once the budget is spent, so that completions,
+// timers and flushes are never starved by tasks that wake each other.
 void Loop::resume_ready() {
     for (std::size_t resumed = 0; resumed < resumes_max && !ready_.empty(); ++resumed) {
         ready_.pop().resume();
@@ -130,9 +133,10 @@ void Loop::sweep() {
     }
 }
 
-// As many as were asked for before: who asks again from inside waits for the next turn.
+// Who asks from inside waits for the next turn.
 void Loop::run_turn_ends() {
-    for (std::size_t left = turn_ends_; left > 0 && first_turn_end_; --left) {
+    ++turn_end_;
+    while (first_turn_end_ && first_turn_end_->asked_in_ != turn_end_) {
         TurnEnd& who = *first_turn_end_;
         forget(who);
         who.turn_end();
@@ -144,7 +148,7 @@ void Loop::at_turn_end(TurnEnd& who) {
     who.next_ = nullptr;
     (first_turn_end_ ? last_turn_end_->next_ : first_turn_end_) = &who;
     last_turn_end_ = &who;
-    ++turn_ends_;
+    who.asked_in_ = turn_end_;
 }
 
 void Loop::forget(TurnEnd& who) {
@@ -154,7 +158,6 @@ void Loop::forget(TurnEnd& who) {
     while (at != &who) before = std::exchange(at, at->next_);
     (before ? before->next_ : first_turn_end_) = who.next_;
     if (last_turn_end_ == &who) last_turn_end_ = before;
-    --turn_ends_;
 }
 
 void Loop::post_message(std::move_only_function<void()> message) {
@@ -213,7 +216,8 @@ std::string Loop::parked() const {
         if (const Wait* wait = task.parked_at_) {
             out += ' ';
             out += word(wait->kind);
-            if (is_operation(wait->kind)) out += " on " + std::to_string(static_cast<const Op*>(wait)->handle);
+            if (is_operation(wait->kind))
+                out += " on " + std::to_string(static_cast<const Op*>(wait)->handle);
         } else {
             out += task.awaits_task_ ? " task" : " runs";
         }

@@ -1,11 +1,13 @@
-// One loop per core: a driver, a ready queue, timers and a mailbox. Nothing acts inside a completion: completions are
-// queued, then resumed by run() only (docs/style.md 3.5).
+// One loop per core: a driver, a ready queue, timers and a mailbox. Nothing acts inside a completion:
+// completions are queued, then resumed by run() only (docs/style.md 3.5).
 //
-// A turn: at most Driver::completions_max completions are reaped, due timers fire, mail is taken, then at most
-// `resumes_max` tasks are resumed, then the end-of-turn hooks run (a link flushes all it sealed in one send), then submit.
+// A turn: at most Driver::completions_max completions are reaped, due timers fire, mail is taken, then at
+// most `resumes_max` tasks are resumed, then the end-of-turn hooks run (a link flushes all it sealed in one
+// send), then submit.
 //
-// Everything belongs to the thread that runs the loop, except stop() and post_message(). The mailbox has no bound of its
-// own: only our own threads write to it, each of them bounded by what it reads (accepted sockets by the accept budget).
+// Everything belongs to the thread that runs the loop, except stop() and post_message(). The mailbox has no
+// bound of its own: only our own threads write to it, each of them bounded by what it reads (accepted sockets
+// by the accept budget).
 #pragma once
 #include "lib/io/driver.h"
 
@@ -29,11 +31,12 @@ protected:
 private:
     friend class Loop;
     TurnEnd* next_ = nullptr;
+    std::uint32_t asked_in_ = 0;
     bool queued_ = false;
 };
 
-// Something that wants to act once at a time. due() runs in the loop, between completions and resumptions: it may post,
-// set events and cancel, not wait. Disarmed before it dies.
+// Something that wants to act once at a time. due() runs in the loop, between completions and resumptions: it
+// may post, set events and cancel, not wait. Disarmed before it dies.
 class Timer {
 public:
     virtual void due() = 0;
@@ -48,7 +51,8 @@ private:
     std::size_t place_ = nowhere;  // in the loop's heap
 };
 
-// Handles waiting to be resumed, first in first out; grows to the largest number that was ever ready and stays there.
+// Handles waiting to be resumed, first in first out; grows to the largest number that was ever ready and
+// stays there.
 class ReadyQueue {
 public:
     bool empty() const { return size_ == 0; }
@@ -80,11 +84,11 @@ public:
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
-    void run();              // until stop(), also one that came before
-    void stop();             // from any thread
-    bool run_until_idle();   // until nothing can happen any more; false if stop() came first
-    void turn_once();        // one turn that does not wait: for whoever runs several loops on one thread
-    bool ready() const;      // a turn would find something to do at once
+    void run();             // until stop(), also one that came before
+    void stop();            // from any thread
+    bool run_until_idle();  // until nothing can happen any more; false if stop() came first
+    void turn_once();       // one turn that does not wait: for whoever runs several loops on one thread
+    bool ready() const;     // a turn would find something to do at once
     std::optional<Instant> next_timer() const;
 
     void post(std::coroutine_handle<> ready) { ready_.push(ready); }
@@ -99,15 +103,16 @@ public:
     Instant now() const { return clock().now(); }
     Random& random() { return driver_->random(); }
     std::size_t tasks() const { return tasks_; }  // alive
-    std::string parked() const;  // who is parked where, for how long, on what: /debug/tasks
+    std::string parked() const;                   // who is parked where, for how long, on what: /debug/tasks
 
     static Loop* current();  // the loop that this thread is running, or null
 
-    // For awaitables. park() says false when the task's scope is cancelled: then it must not wait, unless it waits for tasks
-    // of another scope and passes the cancel on. begin() also submits.
+    // For awaitables. park() says false when the task's scope is cancelled: then it must not wait, unless it
+    // waits for tasks of another scope and passes the cancel on. begin() also submits.
     bool park(Wait& wait, TaskBase& task);
     bool begin(Op& op, TaskBase& task);
-    std::uint32_t turn_ms() const { return turn_ms_; }  // of this turn's start, modulo 2^32: for who is parked how long
+    // This turn's start, modulo 2^32: for who is parked how long.
+    std::uint32_t turn_ms() const { return turn_ms_; }
     void wake_up(Wait& wait);  // leaves the scope's list, and the ready queue is its task's next place
 
 private:
@@ -138,9 +143,9 @@ private:
     std::uint64_t timer_order_ = 0;
     TurnEnd* first_turn_end_ = nullptr;
     TurnEnd* last_turn_end_ = nullptr;
-    std::size_t turn_ends_ = 0;
-    Link alive_;     // TaskBase of every task that was started and has not returned
-    Link returned_;  // roots to destroy
+    std::uint32_t turn_end_ = 0;  // counts ends of turns
+    Link alive_;                  // TaskBase of every task that was started and has not returned
+    Link returned_;               // roots to destroy
     std::size_t tasks_ = 0;
     std::uint32_t turn_ms_ = 0;
     std::atomic<bool> stop_ = false;

@@ -22,7 +22,7 @@ int home() {
 Result<Fd> open_netns(const std::string& path) {
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd.open()) return refuse(Reason::bad_input, "cannot open " + path + ": " + std::strerror(errno));
-    struct statfs about {};
+    struct statfs about{};
     if (::fstatfs(fd.get(), &about) != 0 || about.f_type != NSFS_MAGIC) {
         return refuse(Reason::bad_input, path + " is no network namespace");
     }
@@ -30,7 +30,7 @@ Result<Fd> open_netns(const std::string& path) {
 }
 
 Result<NetnsId> netns_id(int fd) {
-    struct stat about {};
+    struct stat about{};
     if (::fstat(fd, &about) != 0) return refuse_os(errno);
     return NetnsId{about.st_dev, about.st_ino};
 }

@@ -1,5 +1,6 @@
-// Network namespaces by descriptor: open one, run something inside it, come back. Sockets made inside stay there, whatever
-// the thread does next (wire fact C-2). Needs CAP_SYS_ADMIN for namespaces other than the process's own.
+// Network namespaces by descriptor: open one, run something inside it, come back. Sockets made inside stay
+// there, whatever the thread does next (wire fact C-2). Needs CAP_SYS_ADMIN for namespaces other than the
+// process's own.
 #pragma once
 #include "lib/base/check.h"
 #include "lib/base/fd.h"
@@ -21,8 +22,8 @@ struct NetnsId {
 };
 Result<NetnsId> netns_id(int fd);
 
-// Moves the calling thread into `where` until destroyed. Failing to come back would leave the loop in a pod's namespace:
-// that stops the process.
+// Moves the calling thread into `where` until destroyed. Failing to come back would leave the loop in a pod's
+// namespace: that stops the process.
 class NetnsGuard {
 public:
     static Result<NetnsGuard> enter(Namespace where);  // own_namespace: does nothing

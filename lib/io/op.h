@@ -1,8 +1,9 @@
 // Where a coroutine is parked (Wait), and one operation in the hands of the driver (Op).
 //
-// Both live in the frame of the coroutine that awaits them (or in an owner that outlives it) and refuse to die while
-// somebody still points at them: the kernel owns an operation's memory until it completes. Cancelling only asks; the
-// operation still completes, with what it really did. One loop's thread only; no allocation.
+// Both live in the frame of the coroutine that awaits them (or in an owner that outlives it) and refuse to
+// die while somebody still points at them: the kernel owns an operation's memory until it completes.
+// Cancelling only asks; the operation still completes, with what it really did. One loop's thread only; no
+// allocation.
 #pragma once
 #include "lib/base/bytes.h"
 #include "lib/base/check.h"
@@ -35,8 +36,8 @@ struct Link {
     }
 };
 
-// Stands in the list of the scope that may cancel it (scope.h) from the moment its coroutine is parked until it is
-// resumed or the cancel has reached it.
+// Stands in the list of the scope that may cancel it (scope.h) from the moment its coroutine is parked until
+// it is resumed or the cancel has reached it.
 struct Wait : Link {
     enum class Kind : std::uint8_t { recv, send, accept, connect, readable, writable, event, sleep, join };
 
@@ -50,11 +51,11 @@ struct Wait : Link {
 struct Op : Wait {
     bool in_flight = false;
     bool cancel_asked = false;
-    std::int16_t buffer = -1;         // recv: which shared buffer the bytes are in, -1: none
-    int handle = -1;                  // a socket of this driver
-    int result = 0;                   // like the system call: >= 0, or -errno; accept: the new handle
-    const std::byte* data = nullptr;  // send: what to send
-    std::size_t most = 0;             // recv: at most so many bytes; send: how many
+    std::int16_t buffer = -1;          // recv: which shared buffer the bytes are in, -1: none
+    int handle = -1;                   // a socket of this driver
+    int result = 0;                    // like the system call: >= 0, or -errno; accept: the new handle
+    const std::byte* data = nullptr;   // send: what to send
+    std::size_t most = 0;              // recv: at most so many bytes; send: how many
     const Address* address = nullptr;  // connect: where to; lives as long as the operation
 
     Op(Kind what, int on) : Wait(what), handle(on) {}

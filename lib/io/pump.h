@@ -1,8 +1,9 @@
 // Bytes from one socket to another, as they come: what passthrough and every plain relay is made of.
 //
-// Bytes go straight from the shared receive buffer into the other socket; only what it refused is copied, and then nothing
-// more is read until that has gone: one receive buffer of memory per stalled direction (docs/limits.md: io.pump_stalled).
-// The half-close travels behind the data. An end that is no clean end is passed on as a reset (S17).
+// Bytes go straight from the shared receive buffer into the other socket; only what it refused is copied, and
+// then nothing more is read until that has gone: one receive buffer of memory per stalled direction
+// (docs/limits.md: io.pump_stalled). The half-close travels behind the data. An end that is no clean end is
+// passed on as a reset (S17).
 #pragma once
 #include "lib/io/scope.h"
 #include "lib/io/socket.h"
@@ -13,11 +14,12 @@ namespace culvert::io {
 Task<Result<Done>> pump(Socket& from, Socket& to, std::uint64_t& moved_bytes);
 
 struct Moved {
-    std::uint64_t out_bytes = 0;   // from the first socket to the second
+    std::uint64_t out_bytes = 0;  // from the first socket to the second
     std::uint64_t back_bytes = 0;
 };
 
-// Both directions and a join. The first failure ends both, and both sockets will be reset when they are closed.
+// Both directions and a join. The first failure ends both, and both sockets will be reset when they are
+// closed.
 Task<Result<Done>> relay(Loop& loop, Socket& one, Socket& other, Moved& moved);
 
 }  // namespace culvert::io

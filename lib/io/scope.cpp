@@ -23,8 +23,8 @@ void Scope::child_gone() {
     if (--children_ == 0 && joiner_) loop_.wake_up(*std::exchange(joiner_, nullptr));
 }
 
-// Only asks: operations complete later, events and sleeps are woken, joins pass it on and go on waiting. A task that is
-// ready to run is told at its next wait.
+// Only asks: operations complete later, events and sleeps are woken, joins pass it on and go on waiting. A
+// task that is ready to run is told at its next wait.
 void Scope::cancel() {
     if (std::exchange(cancelled_, true)) return;
     while (waits_.linked()) {

@@ -1,5 +1,5 @@
-// Owns the tasks it started and ends in one order only: cancel (a request), join (every child has really returned),
-// destroy. A destructor that finds a child is a bug and says so. All of it lives on one loop.
+// Owns the tasks it started and ends in one order only: cancel (a request), join (every child has really
+// returned), destroy. A destructor that finds a child is a bug and says so. All of it lives on one loop.
 #pragma once
 #include "lib/io/loop.h"
 #include "lib/io/task.h"
@@ -18,8 +18,8 @@ public:
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
-    // Runs from the loop's next turn on, also in a cancelled scope (its first wait then says so). False if the child's
-    // frame was refused: what it was given is gone already.
+    // Runs from the loop's next turn on, also in a cancelled scope (its first wait then says so). False if
+    // the child's frame was refused: what it was given is gone already.
     template <class T> bool start(Task<T> child) {
         if (child.refused()) return false;
         auto handle = child.release();
@@ -31,10 +31,11 @@ public:
     std::size_t children() const { return children_; }
     Loop& loop() const { return loop_; }
 
-    // co_await join(): until children() == 0, without a value. It never returns early: if the waiting task's own scope is
-    // cancelled meanwhile (or was), this scope is cancelled too and its children are waited for.
+    // co_await join(): until children() == 0, without a value. It never returns early: if the waiting task's
+    // own scope is cancelled meanwhile (or was), this scope is cancelled too and its children are waited for.
     Join join();
-    // co_await run(std::move(task)): its value, run in this scope instead of the waiting task's. Cancelling as for join().
+    // co_await run(std::move(task)): its value, run in this scope instead of the waiting task's. Cancelling
+    // as for join().
     template <class T> Run<T> run(Task<T> child) { return Run<T>(*this, std::move(child)); }
 
 private:
@@ -66,7 +67,9 @@ class Scope::Join : public ScopeWait {
 public:
     using ScopeWait::ScopeWait;
     bool await_ready() const noexcept { return scope_.children_ == 0; }
-    template <class P> void await_suspend(std::coroutine_handle<P> task) { wait_for_children(task.promise()); }
+    template <class P> void await_suspend(std::coroutine_handle<P> task) {
+        wait_for_children(task.promise());
+    }
     void await_resume() const noexcept {}
 
 private:
@@ -160,7 +163,8 @@ private:
 // co_await sleep(loop, duration): Result<Done>: after `duration`, or cancelled.
 inline Sleep sleep(Loop& loop, Duration duration) { return Sleep(loop, duration); }
 
-// Cancels `scope` when `after` has passed, unless destroyed first. expired() then tells a deadline from a cancel.
+// Cancels `scope` when `after` has passed, unless destroyed first. expired() then tells a deadline from a
+// cancel.
 class Deadline final : Timer {
 public:
     Deadline(Loop& loop, Scope& scope, Duration after);
@@ -176,8 +180,8 @@ private:
     bool expired_ = false;
 };
 
-// `child`'s result, or Reason::timed_out when it was cancelled because `after` had passed. A child that succeeds although
-// its time is over keeps its success.
+// `child`'s result, or Reason::timed_out when it was cancelled because `after` had passed. A child that
+// succeeds although its time is over keeps its success.
 template <class T> Task<Result<T>> within(Loop& loop, Duration after, Task<Result<T>> child) {
     Scope scope(loop);
     Deadline deadline(loop, scope, after);

@@ -1,19 +1,21 @@
-// The simulated world: namespaces with addresses, listeners and memory pipes, one seeded source of chance, one virtual
-// clock. The same programs run on it as on io_uring; a seed replays a run exactly.
+// The simulated world: namespaces with addresses, listeners and memory pipes, one seeded source of chance,
+// one virtual clock. The same programs run on it as on io_uring; a seed replays a run exactly.
 //
-// What the seed decides: which completion comes next, where reads and writes are cut, how long each operation is delayed,
-// when a socket is full, what a cancelled operation had already done. Time stands still while anything can happen and then
-// jumps to the next timer. One thread runs all of it; several loops may share a network, each with a driver of its own.
+// What the seed decides: which completion comes next, where reads and writes are cut, how long each operation
+// is delayed, when a socket is full, what a cancelled operation had already done. Time stands still while
+// anything can happen and then jumps to the next timer. One thread runs all of it; several loops may share a
+// network, each with a driver of its own.
 //
-// Capture as in bpf/: a connect from an enrolled pod's app to a foreign address arrives at that pod's CV_ROLE_OUTBOUND
-// listener, which learns the original destination; what enters an enrolled pod arrives at CV_ROLE_HBONE (port 15008) or
-// CV_ROLE_INBOUND (all other ports), approved flows excepted; without a listener it is refused, never delivered. Sockets of
-// Who::mesh are exempt and alone may announce roles and tell the real client. TCP only: readable, writable and
-// everything by descriptor are refused with EOPNOTSUPP.
+// Capture as in bpf/: a connect from an enrolled pod's app to a foreign address arrives at that pod's
+// CV_ROLE_OUTBOUND listener, which learns the original destination; what enters an enrolled pod arrives at
+// CV_ROLE_HBONE (port 15008) or CV_ROLE_INBOUND (all other ports), approved flows excepted; without a
+// listener it is refused, never delivered. Sockets of Who::mesh are exempt and alone may announce roles and
+// tell the real client. TCP only: readable, writable and everything by descriptor are refused with
+// EOPNOTSUPP.
 //
-// Buffers: each receive has memory of its own, of exactly its size, freed when it is given back, so that ASan sees what
-// reads outside or afterwards. One that is held when a turn begins was kept across an await, which stops the test; so does
-// a send whose bytes changed while it was in flight.
+// Buffers: each receive has memory of its own, of exactly its size, freed when it is given back, so that ASan
+// sees what reads outside or afterwards. One that is held when a turn begins was kept across an await, which
+// stops the test; so does a send whose bytes changed while it was in flight.
 #pragma once
 #include "lib/io/driver.h"
 #include "lib/io/loop.h"
@@ -37,7 +39,7 @@ struct SimOptions {
     unsigned full_permille = 100;   // direct sends that find no room although there is some
     unsigned delay_permille = 200;  // operations that are delayed, by up to delay_max
     Duration delay_max = std::chrono::milliseconds(5);
-    unsigned reset_permille = 0;    // steps of a connection between two namespaces that find it reset
+    unsigned reset_permille = 0;        // steps of a connection between two namespaces that find it reset
     std::size_t pipe_bytes = 64 << 10;  // in one direction of a connection
     unsigned buffers = 16;
     std::size_t buffer_size = 256 << 10;
@@ -55,9 +57,9 @@ public:
     Namespace add(std::string name, std::vector<Ip> addresses);
     std::unique_ptr<SimDriver> driver(Who who);  // for one loop; the network outlives it
 
-    // Runs several loops, each with a driver of this network, until `enough` (asked between turns) says so, nothing can
-    // happen any more, or `at_most` has passed, which is what ends a world with periodic timers. One loop alone may use its
-    // own run_until_idle().
+    // Runs several loops, each with a driver of this network, until `enough` (asked between turns) says so,
+    // nothing can happen any more, or `at_most` has passed, which is what ends a world with periodic timers.
+    // One loop alone may use its own run_until_idle().
     enum class Rest : std::uint8_t { enough, idle, time_over };
     Rest run(std::span<Loop* const> loops, Duration at_most, const std::function<bool()>& enough = {});
 
@@ -65,14 +67,15 @@ public:
     void enrol(Namespace pod);
     void release(Namespace pod);
     void approve(Namespace from, Address to);  // node probes: reach the app natively
-    void refuse_real_client(bool refuse) { refuse_real_client_ = refuse; }  // as without our agent: ENOPROTOOPT
-    void lose_binding(bool lose) { lose_binding_ = lose; }                  // S3: the client never arrives at the app's socket
+    // As without our agent: ENOPROTOOPT. And: the real client never arrives at the app's socket (S3).
+    void refuse_real_client(bool refuse) { refuse_real_client_ = refuse; }
+    void lose_binding(bool lose) { lose_binding_ = lose; }
 
     // Trouble. Port 0 means every port of the address.
     void refuse(Address at) { refused_.insert(at); }
     void black_hole(Address at) { holes_.insert(at); }  // connects there never end by themselves
     void heal(Address at);
-    void reset(int handle);                      // as if a RST arrived at this socket; the other end sees one too
+    void reset(int handle);  // as if a RST arrived at this socket; the other end sees one too
     void reset_between(Namespace a, Namespace b);
 
     // The wire: what crossed between two namespaces, per connection and direction, since record() was called.
@@ -152,7 +155,8 @@ public:
     SimDriver(SimNetwork& network, SimNetwork::Who who);
     ~SimDriver() override;
 
-    // The `n`-th call from now on that can fail (1: the next) does: an operation, a direct send, listen or stream. Once.
+    // The `n`-th call from now on that can fail (1: the next) does: an operation, a direct send, listen or
+    // stream. Once.
     void fail_the(std::uint64_t n) { fail_in_ = n; }
     std::uint64_t calls() const { return calls_; }
     unsigned buffers_out() const { return out_; }  // held by somebody: none while the loop is at rest

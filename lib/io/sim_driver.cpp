@@ -9,7 +9,8 @@ namespace {
 std::uint64_t content_of(const Op& op) {
     std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
     if (op.kind != Op::Kind::send) return hash;
-    for (std::size_t i = 0; i < op.most; ++i) hash = (hash ^ std::to_integer<std::uint64_t>(op.data[i])) * 0x100000001b3;
+    for (std::size_t i = 0; i < op.most; ++i)
+        hash = (hash ^ std::to_integer<std::uint64_t>(op.data[i])) * 0x100000001b3;
     return hash;
 }
 
@@ -53,7 +54,8 @@ void SimDriver::submit(Op& op) {
 Instant SimDriver::later() {
     Instant now = network_.clock_.now();
     if (!network_.chance(network_.options_.delay_permille)) return now;
-    return now + Duration(network_.random_.below(static_cast<std::uint64_t>(network_.options_.delay_max.count()) + 1));
+    return now + Duration(network_.random_.below(
+                     static_cast<std::uint64_t>(network_.options_.delay_max.count()) + 1));
 }
 
 void SimDriver::cancel(Op& op) { op.cancel_asked = true; }
@@ -77,7 +79,9 @@ bool SimDriver::can_step(const Pending& pending) const {
     return pending.op->cancel_asked || pending.fails || able(*pending.op);
 }
 
-bool SimDriver::idle() const { return std::ranges::none_of(pending_, [this](const Pending& at) { return can_step(at); }); }
+bool SimDriver::idle() const {
+    return std::ranges::none_of(pending_, [this](const Pending& at) { return can_step(at); });
+}
 
 // When the first operation that could go on may.
 std::optional<Instant> SimDriver::next_ready() const {
@@ -105,14 +109,15 @@ void SimDriver::turn(std::optional<Instant> until, std::vector<Op*>& done) {
 bool SimDriver::step_some(std::vector<Op*>& done) {
     std::vector<Op*> willing;
     for (const Pending& at : pending_) {
-        if ((at.op->cancel_asked || at.not_before <= network_.clock_.now()) && can_step(at)) willing.push_back(at.op);
+        if ((at.op->cancel_asked || at.not_before <= network_.clock_.now()) && can_step(at))
+            willing.push_back(at.op);
     }
     if (willing.empty()) return false;
     std::size_t count = 1 + network_.random_.below(willing.size());
     for (std::size_t i = 0; i < count && done.size() < completions_max; ++i) {
         std::swap(willing[i], willing[i + network_.random_.below(willing.size() - i)]);
         auto at = std::ranges::find(pending_, willing[i], &Pending::op);
-        if (!can_step(*at) || !step(*at)) continue;  // an earlier one took what it waited for
+        if (!can_step(*at) || !step(*at)) continue;     // an earlier one took what it waited for
         check(content_of(*willing[i]) == at->content);  // changed while the kernel owned it
         pending_.erase(at);
         willing[i]->in_flight = false;
@@ -130,7 +135,8 @@ bool SimDriver::step(Pending& pending) {
         return true;
     }
     SimSocket& socket = network_.socket(op.handle);
-    if (network_.crosses(socket) && network_.chance(network_.options_.reset_permille)) network_.fail_both(socket);
+    if (network_.crosses(socket) && network_.chance(network_.options_.reset_permille))
+        network_.fail_both(socket);
     switch (op.kind) {
     case Op::Kind::recv: return step_recv(op, socket);
     case Op::Kind::send: return step_send(pending, socket);
@@ -142,7 +148,8 @@ bool SimDriver::step(Pending& pending) {
 
 // An injected failure leaves the world as the real one would: a connection that failed is gone at both ends.
 bool SimDriver::step_failing(Op& op) {
-    if (op.kind == Op::Kind::recv || op.kind == Op::Kind::send) network_.fail_both(network_.socket(op.handle));
+    if (op.kind == Op::Kind::recv || op.kind == Op::Kind::send)
+        network_.fail_both(network_.socket(op.handle));
     op.result = -injected_error(op.kind);
     return true;
 }
@@ -276,7 +283,8 @@ Result<Address> SimDriver::peer(int handle) {
 
 Result<Address> SimDriver::original_destination(int handle) {
     SimSocket& socket = network_.socket(handle);
-    if (who_ != SimNetwork::Who::mesh || !socket.original) return refuse(Reason::no_original_destination, ENOENT);
+    if (who_ != SimNetwork::Who::mesh || !socket.original)
+        return refuse(Reason::no_original_destination, ENOENT);
     return *socket.original;
 }
 

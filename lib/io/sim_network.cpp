@@ -8,13 +8,21 @@ namespace culvert::io {
 namespace {
 
 constexpr std::uint16_t hbone_port = 15008;
-constexpr std::uint16_t reserved_port = 15001;  // what a captured socket's own end shows (decision 1 has 64 of them)
+constexpr std::uint16_t reserved_port = 15001;  // a captured socket's own end (decision 1 has 64 of them)
 constexpr std::uint32_t first_port = 32768;
 constexpr std::uint32_t ports = 28000;
 
 Ip loopback_of(Ip family) { return *Ip::parse(family.is_v4() ? "127.0.0.1" : "::1"); }
 
-bool holds(const std::vector<Ip>& addresses, Ip ip) { return std::ranges::find(addresses, ip) != addresses.end(); }
+// :: takes both families, 0.0.0.0 its own.
+bool listens_for(Address listener, Address to) {
+    bool wildcard = listener.ip == Ip() || (listener.ip.is_unspecified() && to.ip.is_v4());
+    return listener.port == to.port && (wildcard || listener.ip == to.ip);
+}
+
+bool holds(const std::vector<Ip>& addresses, Ip ip) {
+    return std::ranges::find(addresses, ip) != addresses.end();
+}
 
 bool listed(const std::set<Address>& set, Address at) { return set.contains(at) || set.contains({at.ip, 0}); }
 
@@ -101,12 +109,9 @@ SimNetwork::Route SimNetwork::route(const SimSocket& from, Address to) {
     if (!target) return {nullptr, {}, EHOSTUNREACH};
     bool approved = approved_.contains({from.where.handle, to});
     if (!inside && place(*target).enrolled && !approved) return steer(*target, from, to);
-    Route route{newest_listener(*target, [to](const SimSocket& at) {
-        bool wildcard = at.local.ip == Ip() || (at.local.ip.is_unspecified() && to.ip.is_v4());
-        return at.local.port == to.port && (wildcard || at.local.ip == to.ip);
-    }), {}, 0};
-    if (!route.listener) route.error = ECONNREFUSED;
-    return route;
+    auto fits = [to](const SimSocket& at) { return listens_for(at.local, to); };
+    SimSocket* listener = newest_listener(*target, fits);
+    return {listener, {}, listener ? 0 : ECONNREFUSED};
 }
 
 Result<Address> SimNetwork::source_for(const SimSocket& from, Address to) {
@@ -222,7 +227,8 @@ bool SimNetwork::crossed(std::string_view marker) const {
 
 std::unique_ptr<SimDriver> SimNetwork::driver(Who who) { return std::make_unique<SimDriver>(*this, who); }
 
-SimNetwork::Rest SimNetwork::run(std::span<Loop* const> loops, Duration at_most, const std::function<bool()>& enough) {
+SimNetwork::Rest SimNetwork::run(std::span<Loop* const> loops, Duration at_most,
+                                 const std::function<bool()>& enough) {
     Instant end = clock_.now() + at_most;
     for (;;) {
         if (enough && enough()) return Rest::enough;

@@ -1,5 +1,6 @@
-// TCP sockets over a Driver. Resources: move-only, one owner; the destructor closes, after every operation has joined.
-// One reader and one writer at a time. Limits: a receive yields at most Driver::buffer_size() bytes.
+// TCP sockets over a Driver. Resources: move-only, one owner; the destructor closes, after every operation
+// has joined. One reader and one writer at a time. Limits: a receive yields at most Driver::buffer_size()
+// bytes.
 #pragma once
 #include "lib/io/driver.h"
 #include "lib/io/loop.h"
@@ -7,7 +8,8 @@
 
 namespace culvert::io {
 
-// Bytes in one of the loop's shared receive buffers; gives the buffer back when it goes. Never kept across an await.
+// Bytes in one of the loop's shared receive buffers; gives the buffer back when it goes. Never kept across an
+// await.
 class Received {
 public:
     Received() = default;
@@ -37,7 +39,9 @@ private:
 class OpWait {
 public:
     bool await_ready() const noexcept { return false; }
-    template <class P> bool await_suspend(std::coroutine_handle<P> task) { return loop_->begin(op_, task.promise()); }
+    template <class P> bool await_suspend(std::coroutine_handle<P> task) {
+        return loop_->begin(op_, task.promise());
+    }
 
 protected:
     OpWait(Loop& loop, Op::Kind kind, int handle) : loop_(&loop), op_(kind, handle) {}
@@ -47,7 +51,9 @@ protected:
 
 class RecvWait : public OpWait {
 public:
-    RecvWait(Loop& loop, int handle, std::size_t most) : OpWait(loop, Op::Kind::recv, handle) { op_.most = most; }
+    RecvWait(Loop& loop, int handle, std::size_t most) : OpWait(loop, Op::Kind::recv, handle) {
+        op_.most = most;
+    }
     Result<Received> await_resume() {
         if (op_.result < 0) return refuse_os(-op_.result);
         if (op_.buffer < 0) return Received();
@@ -78,7 +84,8 @@ public:
     }
 };
 
-// A descriptor that is read or written by somebody else's calls (datagrams, packets, inotify): real drivers only.
+// A descriptor that is read or written by somebody else's calls (datagrams, packets, inotify): real drivers
+// only.
 class PollWait : public OpWait {
 public:
     PollWait(Loop& loop, Op::Kind kind, int handle) : OpWait(loop, kind, handle) {}
@@ -87,7 +94,7 @@ public:
         return Done{};
     }
 };
-// co_await readable(loop, fd), writable(loop, fd): Result<Done>; also when the descriptor has an error to report.
+// co_await these: Result<Done>; also when the descriptor has an error to report.
 inline PollWait readable(Loop& loop, int fd) { return PollWait(loop, Op::Kind::readable, fd); }
 inline PollWait writable(Loop& loop, int fd) { return PollWait(loop, Op::Kind::writable, fd); }
 
@@ -105,11 +112,13 @@ public:
         if (handle_ >= 0) loop_->driver().close(handle_);
     }
 
-    // co_await these. A cancelled wait returns Reason::cancelled; a receive that took bytes before the cancel returns them.
-    RecvWait recv(std::size_t most) { return RecvWait(*loop_, handle_, most); }  // Result<Received>; `most` >= 1
-    // Result<std::size_t>: all of it, or what went before a cancel or an error. `bytes` stay untouched meanwhile.
+    // co_await these: Result<Received> with `most` >= 1, and Result<std::size_t>: all of it, or what went
+    // before a cancel or an error (`bytes` stay untouched meanwhile). A cancelled wait returns
+    // Reason::cancelled; a receive that took bytes before the cancel returns them.
+    RecvWait recv(std::size_t most) { return RecvWait(*loop_, handle_, most); }
     SendWait send(ConstBytes bytes) { return SendWait(*loop_, handle_, bytes); }
-    Result<std::size_t> try_send(std::span<const ConstBytes> pieces) {  // never waits; 0: would block
+    // Never waits; 0: it would have to.
+    Result<std::size_t> try_send(std::span<const ConstBytes> pieces) {
         return loop_->driver().try_send(handle_, pieces);
     }
     Result<std::size_t> try_send(ConstBytes bytes) { return try_send(std::span(&bytes, 1)); }
@@ -146,7 +155,7 @@ class Listener {
 public:
     static Result<Listener> open(Loop& loop, Namespace where, Address at, const ListenOptions& options);
     Listener() = default;
-    Listener(Loop& loop, int handle) : loop_(&loop), handle_(handle) {}  // takes over one that listens (unix.h)
+    Listener(Loop& loop, int handle) : loop_(&loop), handle_(handle) {}  // one that listens already (unix.h)
     Listener(Listener&& other) noexcept : loop_(other.loop_), handle_(std::exchange(other.handle_, -1)) {}
     Listener& operator=(Listener&& other) noexcept {
         std::swap(loop_, other.loop_);
@@ -156,8 +165,8 @@ public:
     ~Listener() {
         if (handle_ >= 0) loop_->driver().close(handle_);
     }
-    // Result<Socket>; it may be moved to another loop before a coroutine uses it. Errors that concern one connection only
-    // (it was reset in the queue) and a lack of descriptors are for the caller to survive.
+    // Result<Socket>; it may be moved to another loop before a coroutine uses it. Errors that concern one
+    // connection only (it was reset in the queue) and a lack of descriptors are for the caller to survive.
     AcceptWait accept() { return AcceptWait(*loop_, handle_); }
     Result<Address> local() const { return loop_->driver().local(handle_); }
     bool open() const { return handle_ >= 0; }
@@ -167,8 +176,8 @@ private:
     int handle_ = -1;
 };
 
-// TCP_NODELAY and keepalive (wire.md 9) are set. Errors: connect_refused, connect_timed_out (10 s is the caller's Deadline
-// or the kernel's), unreachable, permission, io; detail is errno.
+// TCP_NODELAY and keepalive (wire.md 9) are set. Errors: connect_refused, connect_timed_out (10 s is the
+// caller's Deadline or the kernel's), unreachable, permission, io; detail is errno.
 Task<Result<Socket>> connect(Loop& loop, Namespace where, Address to, ConnectOptions options);
 
 }  // namespace culvert::io

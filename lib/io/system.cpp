@@ -11,14 +11,14 @@
 namespace culvert::io {
 namespace {
 
-constexpr int keepalive_idle_s = 180;      // wire.md 9: KEEPALIVE_TIME, _INTERVAL, _RETRIES
+constexpr int keepalive_idle_s = 180;  // wire.md 9: KEEPALIVE_TIME, _INTERVAL, _RETRIES
 constexpr int keepalive_interval_s = 180;
 constexpr int keepalive_probes = 9;
-constexpr int so_original_dst = 80;        // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
+constexpr int so_original_dst = 80;  // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
 constexpr int sol_ip = 0;
 constexpr int sol_ipv6 = 41;
-constexpr std::size_t pieces_max = 64;     // of one try_send; the rest counts as not sent
-constexpr int bind_address_no_port = 24;   // IP_BIND_ADDRESS_NO_PORT
+constexpr std::size_t pieces_max = 64;    // of one try_send; the rest counts as not sent
+constexpr int bind_address_no_port = 24;  // IP_BIND_ADDRESS_NO_PORT
 
 // Small writes leave at once, dead peers are found. Sockets accepted from a listener inherit all of it.
 Setup& set_tcp_options(Setup& setup) {
@@ -40,7 +40,8 @@ Ip loopback_v6() {
     return Ip::v6(one);
 }
 
-// Fails closed: without the option the app would take the mesh for its client, or itself (kernel contract d, S3).
+// Fails closed: without the option the app would take the mesh for its client, or itself (kernel contract d,
+// S3).
 Result<Done> tell_real_client(int fd, Address client) {
     cv_address value{};
     std::memcpy(value.ip, client.ip.mapped().data(), sizeof value.ip);
@@ -102,7 +103,9 @@ Setup& Setup::role(std::uint32_t role) { return role == 0 ? *this : option(CV_SO
 
 Setup& Setup::mark(std::uint32_t mark) { return mark == 0 ? *this : option(SOL_SOCKET, SO_MARK, mark); }
 
-Setup& Setup::dual_stack(Ip at) { return at.is_v4() ? *this : option(sol_ipv6, IPV6_V6ONLY, at == Ip() ? 0 : 1); }
+Setup& Setup::dual_stack(Ip at) {
+    return at.is_v4() ? *this : option(sol_ipv6, IPV6_V6ONLY, at == Ip() ? 0 : 1);
+}
 
 Setup& Setup::bind(Address at) {
     SocketAddress name = to_system(at);
@@ -165,8 +168,8 @@ Result<Address> local_of(int fd) { return name_of(::getsockname, fd); }
 
 Result<Address> peer_of(int fd) { return name_of(::getpeername, fd); }
 
-// IPv4 first, then IPv6, as the reference asks and the kernel programs answer (C-5, kernel fact 9). An error means that
-// nobody has a record: the connection must be closed, not guessed about (kernel contract c).
+// IPv4 first, then IPv6, as the reference asks and the kernel programs answer (C-5, kernel fact 9). An error
+// means that nobody has a record: the connection must be closed, not guessed about (kernel contract c).
 Result<Address> original_destination_of(int fd) {
     sockaddr_storage name{};
     socklen_t size = sizeof(sockaddr_in);

@@ -1,5 +1,5 @@
-// The system calls behind the sockets of lib/io that never wait: options, namespaces, original destinations. Private to
-// this folder. Descriptors are blocking (calls that must not wait say so) and close-on-exec.
+// The system calls behind the sockets of lib/io that never wait: options, namespaces, original destinations.
+// Private to this folder. Descriptors are blocking (calls that must not wait say so) and close-on-exec.
 #pragma once
 #include "lib/base/fd.h"
 #include "lib/base/random.h"

@@ -1,10 +1,11 @@
-// Task<T>: a named coroutine, lazy: it runs when it is awaited or started by a Scope, and after its first wait it is
-// resumed by the loop only. T is usually Result<...>. Frames come from frames.h. Awaiting an operation returns
-// Reason::cancelled once the Scope that started the task was cancelled.
+// Task<T>: a named coroutine, lazy: it runs when it is awaited or started by a Scope, and after its first
+// wait it is resumed by the loop only. T is usually Result<...>. Frames come from frames.h. Awaiting an
+// operation returns Reason::cancelled once the Scope that started the task was cancelled.
 //
-// await_suspend answers bool and a returning child posts its parent to the ready queue: no symmetric transfer, so the
-// stack never grows with the number of awaits (docs/style.md 3.2). A child that returns without ever waiting costs no
-// turn. A Task is destroyed before it was started or after it returned, never while parked: that would be a bug.
+// await_suspend answers bool and a returning child posts its parent to the ready queue: no symmetric
+// transfer, so the stack never grows with the number of awaits (docs/style.md 3.2). A child that returns
+// without ever waiting costs no turn. A Task is destroyed before it was started or after it returned, never
+// while parked: that would be a bug.
 #pragma once
 #include "lib/base/result.h"
 #include "lib/io/frames.h"
@@ -25,7 +26,9 @@ template <class T> class Task;
 class TaskBase : Link {
 public:
     static void* operator new(std::size_t size) noexcept { return FramePool::here().take(size); }
-    static void operator delete(void* frame, std::size_t size) noexcept { FramePool::here().give_back(frame, size); }
+    static void operator delete(void* frame, std::size_t size) noexcept {
+        FramePool::here().give_back(frame, size);
+    }
 
     // Every await passes here first, which is how /debug/tasks knows the line.
     template <class A>
@@ -37,7 +40,8 @@ public:
     [[noreturn]] void unhandled_exception() noexcept { bug("an exception left a coroutine"); }
 
     Scope* scope() const { return scope_; }
-    // Before the first resume: joins the loop's list of living tasks. A root is destroyed by the loop when it has returned.
+    // Before the first resume: joins the loop's list of living tasks. A root is destroyed by the loop when it
+    // has returned.
     void begin(Scope& scope, std::coroutine_handle<> self, bool root);
     void parked_on(TaskBase& child);  // goes on after `child` has returned
     void returned() noexcept;
@@ -60,7 +64,9 @@ private:
 
 struct TaskEnd {
     bool await_ready() const noexcept { return false; }
-    template <class P> void await_suspend(std::coroutine_handle<P> self) const noexcept { self.promise().returned(); }
+    template <class P> void await_suspend(std::coroutine_handle<P> self) const noexcept {
+        self.promise().returned();
+    }
     void await_resume() const noexcept {}
 };
 
@@ -130,7 +136,7 @@ public:
             return child.promise().take();
         }
     };
-    Awaiter operator co_await() const noexcept { return {handle_}; }
+    Awaiter operator co_await() const noexcept { return {handle_}; }  // tidy: the operator, no await
 
 private:
     Handle handle_;
@@ -139,10 +145,14 @@ private:
 template <class T> Task<T> TaskPromise<T>::get_return_object() noexcept {
     return Task<T>(std::coroutine_handle<TaskPromise>::from_promise(*this));
 }
-template <class T> Task<T> TaskPromise<T>::get_return_object_on_allocation_failure() noexcept { return Task<T>(); }
+template <class T> Task<T> TaskPromise<T>::get_return_object_on_allocation_failure() noexcept {
+    return Task<T>();
+}
 inline Task<void> TaskPromise<void>::get_return_object() noexcept {
     return Task<void>(std::coroutine_handle<TaskPromise>::from_promise(*this));
 }
-inline Task<void> TaskPromise<void>::get_return_object_on_allocation_failure() noexcept { return Task<void>(); }
+inline Task<void> TaskPromise<void>::get_return_object_on_allocation_failure() noexcept {
+    return Task<void>();
+}
 
 }  // namespace culvert::io

@@ -1,4 +1,5 @@
-// The loop's timers: a binary heap whose entries know their place, so that disarming one costs what arming it did.
+// The loop's timers: a binary heap whose entries know their place, so that disarming one costs what arming it
+// did.
 #include "lib/io/loop.h"
 
 namespace culvert::io {
@@ -29,7 +30,9 @@ void Loop::fire_timers() {
     }
 }
 
-bool Loop::Due::before(const Due& other) const { return at != other.at ? at < other.at : order < other.order; }
+bool Loop::Due::before(const Due& other) const {
+    return at != other.at ? at < other.at : order < other.order;
+}
 
 void Loop::place(std::size_t at, Due due) {
     timers_[at] = due;

@@ -21,7 +21,8 @@ Result<sockaddr_un> name_of(const std::string& path) {
     sockaddr_un name{};
     name.sun_family = AF_UNIX;
     if (path.empty() || path.size() >= sizeof name.sun_path) {
-        return refuse(Reason::bad_configuration, "the socket path '" + path + "' is empty or longer than 107 bytes");
+        return refuse(Reason::bad_configuration,
+                      "the socket path '" + path + "' is empty or longer than 107 bytes");
     }
     std::memcpy(name.sun_path, path.data(), path.size());
     return name;
@@ -41,7 +42,7 @@ int connect_now(const sockaddr_un& name, int type, Fd& fd) {
 
 // What another process left behind may go, what another process serves may not.
 Result<Done> remove_stale(const std::string& path, const sockaddr_un& name, int type) {
-    struct stat about {};
+    struct stat about{};
     if (::lstat(path.c_str(), &about) != 0) return Done{};
     if (!S_ISSOCK(about.st_mode)) return refuse(Reason::bad_configuration, path + " exists and is no socket");
     Fd probe;
@@ -65,7 +66,8 @@ Result<Fd> listen_unix(const std::string& path, mode_t mode, UnixKind kind) {
     TRY([[maybe_unused]] Done removed, remove_stale(path, name, type_of(kind)));
     Fd fd(::socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC, 0));
     if (!fd.open()) return refuse_os(errno);
-    // The mode of the descriptor, less the umask, becomes the file's: so it is never wider than asked, not for a moment.
+    // The mode of the descriptor, less the umask, becomes the file's: so it is never wider than asked, not
+    // for a moment.
     if (::fchmod(fd.get(), mode) != 0) return refuse_path("set the mode of", path, errno);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) {
         return refuse_path("listen on", path, errno);

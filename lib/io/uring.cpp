@@ -17,16 +17,19 @@
 namespace culvert::io {
 namespace {
 
-constexpr unsigned submissions = 1024;         // more in one turn are flushed early
-constexpr unsigned completion_entries = 16384;  // more in one turn go to the kernel's overflow list: slower, not lost
-constexpr std::size_t send_max = 1 << 30;       // of one operation: lengths in the ring have 32 bits
-constexpr std::uint64_t wake_mark = 1;          // user data of the eventfd's poll; cancels have 0, operations their address
+constexpr unsigned submissions = 1024;  // more in one turn are flushed early
+// More completions in one turn go to the kernel's overflow list: slower, not lost.
+constexpr unsigned completion_entries = 16384;
+constexpr std::size_t send_max = 1 << 30;  // of one operation: lengths in the ring have 32 bits
+// User data of the eventfd's poll; cancels have 0, operations their address.
+constexpr std::uint64_t wake_mark = 1;
 
 // Memory from the kernel, zeroed and page-aligned.
 class Pages {
 public:
     explicit Pages(std::size_t size)
-        : size_(size), at_(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+        : size_(size),
+          at_(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
     ~Pages() {
         if (!ok()) return;
         ASAN_UNPOISON_MEMORY_REGION(at_, size_);
@@ -42,8 +45,8 @@ private:
     void* at_;
 };
 
-// The receive buffers that the kernel may choose from. A buffer that is nobody's is poisoned under ASan: the kernel writes
-// there, and nobody of ours may look.
+// The receive buffers that the kernel may choose from. A buffer that is nobody's is poisoned under ASan: the
+// kernel writes there, and nobody of ours may look.
 class Shelf {
 public:
     explicit Shelf(const UringOptions& options)
@@ -78,7 +81,9 @@ public:
 
 private:
     io_uring_buf_ring* entries() const { return reinterpret_cast<io_uring_buf_ring*>(ring_.bytes()); }
-    std::byte* at(int id) const { return storage_.bytes() + static_cast<std::size_t>(id) * options_.buffer_size; }
+    std::byte* at(int id) const {
+        return storage_.bytes() + static_cast<std::size_t>(id) * options_.buffer_size;
+    }
     UringOptions options_;
     Pages ring_;
     Pages storage_;
@@ -87,7 +92,8 @@ private:
 
 class Uring final : public Driver {
 public:
-    explicit Uring(const UringOptions& options) : shelf_(options), connecting_(submissions), random_(system_seed()) {}
+    explicit Uring(const UringOptions& options)
+        : shelf_(options), connecting_(submissions), random_(system_seed()) {}
     ~Uring() override {
         check(in_flight_ == 0);
         if (open_) io_uring_queue_exit(&ring_);
@@ -116,7 +122,8 @@ public:
     Result<std::size_t> try_send(int handle, std::span<const ConstBytes> pieces) override {
         return try_send_now(handle, pieces);
     }
-    void shut_write(int handle) override { (void)::shutdown(handle, SHUT_WR); }  // ENOTCONN: it is shut already
+    // Fails if the connection is gone already.
+    void shut_write(int handle) override { (void)::shutdown(handle, SHUT_WR); }
     void reset_on_close(int handle) override { reset_on_close_of(handle); }
     void close(int handle) override { Fd gone(handle); }
     Result<Address> local(int handle) override { return local_of(handle); }
@@ -142,9 +149,10 @@ private:
     bool enabled_ = false;
     Shelf shelf_;
     Fd wake_fd_;
-    std::vector<SocketAddress> connecting_;  // by submission slot: the kernel reads it while it takes the entry
-    std::deque<Op*> starved_;                // receives that found no buffer, in the order in which they did
-    std::vector<Op*> cancelled_;             // starved ones whose cancel must still be delivered
+    // By submission slot: the kernel reads it when it takes the entry.
+    std::vector<SocketAddress> connecting_;
+    std::deque<Op*> starved_;     // receives that found no buffer, in the order in which they did
+    std::vector<Op*> cancelled_;  // starved ones whose cancel must still be delivered
     std::size_t in_flight_ = 0;
     SeededRandom random_;
 };
@@ -154,26 +162,33 @@ std::unexpected<Error> cannot_open(int number) {
     error.reason = Reason::missing_feature;
     switch (number) {
     case EPERM:
-        error.text = "io_uring is disabled: set the sysctl kernel.io_uring_disabled=0, or allow io_uring_setup in the "
-                     "container's seccomp profile";
+        error.text =
+            "io_uring is disabled: set the sysctl kernel.io_uring_disabled=0, or allow io_uring_setup in the "
+            "container's seccomp profile";
         break;
-    case ENOSYS: error.text = "this kernel has no io_uring, or seccomp hides it: Linux 6.1 or newer is needed"; break;
+    case ENOSYS:
+        error.text = "this kernel has no io_uring, or seccomp hides it: Linux 6.1 or newer is needed";
+        break;
     case EINVAL:
-        error.text = "this kernel's io_uring lacks IORING_SETUP_DEFER_TASKRUN or provided-buffer rings: Linux 6.1 or newer "
+        error.text = "this kernel's io_uring lacks IORING_SETUP_DEFER_TASKRUN or provided-buffer rings: "
+                     "Linux 6.1 or newer "
                      "is needed";
         break;
     case ENOMEM:
-        error.text = "no memory for io_uring: raise the memory limit of the process's group (or RLIMIT_MEMLOCK)";
+        error.text =
+            "no memory for io_uring: raise the memory limit of the process's group (or RLIMIT_MEMLOCK)";
         break;
     default: error.text = std::string("cannot set up io_uring: ") + std::strerror(number);
     }
     return std::unexpected(std::move(error));
 }
 
-// Disabled until the first turn, so that the thread that runs the loop becomes the single issuer, whoever made the driver.
+// Disabled until the first turn, so that the thread that runs the loop becomes the single issuer, whoever
+// made the driver.
 Result<Done> Uring::open() {
     io_uring_params params{};
-    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE;
+    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED |
+                   IORING_SETUP_CQSIZE;
     params.cq_entries = completion_entries;
     int error = io_uring_queue_init_params(submissions, &ring_, &params);
     if (error != 0) return cannot_open(-error);
@@ -286,8 +301,8 @@ void Uring::feed_starved() {
     }
 }
 
-// Submits, lets the kernel complete what it deferred, and waits. EINTR, and EBUSY while the overflow list is full, end in
-// a turn without completions.
+// Submits, lets the kernel complete what it deferred, and waits. EINTR, and EBUSY while the overflow list is
+// full, end in a turn without completions.
 void Uring::enter(std::optional<Instant> until) {
     if (!until) {
         (void)io_uring_submit_and_wait(&ring_, 1);

@@ -1,5 +1,6 @@
-// A client, a relay and an echo server on three loops of one simulated network, under 200 seeds: every byte once and in
-// order, half-closes kept, nothing left behind. Then the n-th call that can fail does, for every n.
+// A client, a relay and an echo server on three loops of one simulated network, under 200 seeds: every byte
+// once and in order, half-closes kept, nothing left behind. Then the n-th call that can fail does, for every
+// n.
 #include "lib/io/pump.h"
 #include "lib/io/sim.h"
 
@@ -15,7 +16,9 @@ constexpr std::size_t connections = 3;
 const Address server_at = *Address::parse("10.0.0.2:7");
 const Address relay_at = *Address::parse("10.0.0.3:80");
 
-std::byte pattern(std::size_t connection, std::size_t at) { return std::byte(connection * 31 + at * 7 + at / 251); }
+std::byte pattern(std::size_t connection, std::size_t at) {
+    return std::byte(connection * 31 + at * 7 + at / 251);
+}
 
 struct Outcome {
     Buffer sent;
@@ -56,7 +59,8 @@ Task<void> client(Loop& loop, Namespace where, Outcome& outcome) {
     co_await saying.join();
 }
 
-// Sends back what comes; the end of its input ends its output, and its reader must still have read everything.
+// Sends back what comes; the end of its input ends its output, and its reader must still have read
+// everything.
 Task<void> echo(Socket socket) {
     std::uint64_t moved = 0;
     Result<Done> ended = co_await pump(socket, socket, moved);
@@ -104,8 +108,8 @@ struct Fault {
 
 struct World {
     explicit World(const SimOptions& options)
-        : network(options), a(network.add("a", {*Ip::parse("10.0.0.1")})), b(network.add("b", {server_at.ip})),
-          r(network.add("r", {relay_at.ip})) {
+        : network(options), a(network.add("a", {*Ip::parse("10.0.0.1")})),
+          b(network.add("b", {server_at.ip})), r(network.add("r", {relay_at.ip})) {
         for (auto& loop : loops) loop = std::make_unique<Loop>(network.driver(SimNetwork::Who::app));
     }
     SimDriver& driver(std::size_t i) { return static_cast<SimDriver&>(loops[i]->driver()); }
@@ -193,7 +197,8 @@ TEST_CASE("under resets an end that looks clean is never a truncation, for 200 s
 
 TEST_CASE("the same seed is the same run", "[sim]") {
     auto one = to_send(3'000), two = to_send(3'000);
-    World first(SimOptions{.seed = 7, .reset_permille = 5}), second(SimOptions{.seed = 7, .reset_permille = 5});
+    World first(SimOptions{.seed = 7, .reset_permille = 5}),
+        second(SimOptions{.seed = 7, .reset_permille = 5});
     CHECK(first.run(one, {}) == second.run(two, {}));
     CHECK(first.network.clock().now() == second.network.clock().now());
     for (std::size_t i = 0; i < one.size(); ++i) CHECK(one[i].got == two[i].got);

@@ -7,6 +7,7 @@
 
 namespace culvert::test {
 
+// tidy: a template's first line and its only await are one line
 template <class T> io::Task<void> keep(std::optional<T>& out, io::Task<T> task) { out = co_await task; }
 
 // What `task` returns, after everything on `loop` has come to rest.
