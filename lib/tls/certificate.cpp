@@ -12,11 +12,17 @@
 namespace culvert::tls {
 namespace {
 
-using NamesPtr = std::unique_ptr<GENERAL_NAMES, FreeWith<GENERAL_NAMES_free>>;
 using BignumPtr = std::unique_ptr<BIGNUM, FreeWith<BN_free>>;
 
 constexpr auto wall_max = std::chrono::floor<std::chrono::seconds>(WallTime::max());  // the year 2262
 constexpr auto wall_min = std::chrono::ceil<std::chrono::seconds>(WallTime::min());
+
+void add_name(GENERAL_NAMES* names, int type, ASN1_STRING* text, ConstBytes value) {
+    check(ASN1_STRING_set(text, value.data(), static_cast<int>(value.size())) == 1);
+    GENERAL_NAME* name = GENERAL_NAME_new();
+    GENERAL_NAME_set0_value(name, type, text);
+    check(sk_GENERAL_NAME_push(names, name) > 0);
+}
 
 }  // namespace
 
@@ -26,6 +32,8 @@ std::string openssl_error() {
     const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
     return reason != nullptr ? reason : "no reason given";
 }
+
+int no_password(char*, int, int, void*) { return -1; }
 
 BioPtr read_only(std::string_view text) {
     check(text.size() <= pem_max);
@@ -104,6 +112,16 @@ std::string serial_of(const X509* certificate) {
 CertificateInfo describe(X509* certificate) {
     return {to_pem(certificate), serial_of(certificate), to_wall(X509_get0_notBefore(certificate)),
             to_wall(X509_get0_notAfter(certificate))};
+}
+
+void add_uri(GENERAL_NAMES* names, std::string_view uri) {
+    add_name(names, GEN_URI, ASN1_IA5STRING_new(), as_bytes(uri));
+}
+void add_dns(GENERAL_NAMES* names, std::string_view name) {
+    add_name(names, GEN_DNS, ASN1_IA5STRING_new(), as_bytes(name));
+}
+void add_ip(GENERAL_NAMES* names, ConstBytes address) {
+    add_name(names, GEN_IPADD, ASN1_OCTET_STRING_new(), address);
 }
 
 Result<mesh::Identity> only_identity(const GENERAL_NAMES* names) {

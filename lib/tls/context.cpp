@@ -2,7 +2,6 @@
 
 #include "lib/tls/handshake.h"
 
-
 namespace culvert::tls {
 namespace {
 

@@ -7,12 +7,6 @@
 #include <openssl/pem.h>
 
 namespace culvert::tls {
-namespace {
-
-// OpenSSL's default asks on the terminal.
-int no_password(char*, int, int, void*) { return -1; }
-
-}  // namespace
 
 void PrivateKey::Free::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
 
@@ -38,20 +32,12 @@ SecretText PrivateKey::to_pem() const {
 
 Result<std::string> make_csr(const PrivateKey& key, const mesh::Identity& identity) {
     using ExtensionPtr = std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_free>>;
-    using NamePtr = std::unique_ptr<GENERAL_NAME, FreeWith<GENERAL_NAME_free>>;
-    using NamesPtr = std::unique_ptr<GENERAL_NAMES, FreeWith<GENERAL_NAMES_free>>;
     using ExtensionsPtr = std::unique_ptr<X509_EXTENSIONS, decltype([](X509_EXTENSIONS* s) {
                                               sk_X509_EXTENSION_pop_free(s, X509_EXTENSION_free);
                                           })>;
 
-    const std::string uri = identity.to_string();
-    ASN1_IA5STRING* text = ASN1_IA5STRING_new();
-    check(ASN1_STRING_set(text, uri.data(), static_cast<int>(uri.size())) == 1);
-    NamePtr name(GENERAL_NAME_new());
-    GENERAL_NAME_set0_value(name.get(), GEN_URI, text);
     const NamesPtr names(GENERAL_NAMES_new());
-    check(sk_GENERAL_NAME_push(names.get(), name.release()) > 0);
-
+    add_uri(names.get(), identity.to_string());
     const CsrPtr csr(X509_REQ_new());
     const ExtensionsPtr extensions(sk_X509_EXTENSION_new_null());
     ExtensionPtr san(X509V3_EXT_i2d(NID_subject_alt_name, 1, names.get()));
