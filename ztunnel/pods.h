@@ -1,0 +1,75 @@
+// The pods of this node, as the agent names them: starts and ends one on every loop (worker.h), with its listeners open
+// before an addition is answered. Lives on the control loop; ZDS (zds.h) is its only caller.
+//
+// Order of a start: the pod's view on every loop, then its listeners, so that nothing that is accepted finds no door. Of an end: the
+// listeners first, then every connection is cut. Errors of add(): what failed, with the port or namespace it
+// failed on; nothing is left behind then.
+#pragma once
+#include "lib/base/fd.h"
+#include "lib/io/scope.h"
+#include "ztunnel/pod_view.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace culvert::ztunnel {
+
+class Worker;
+
+// What an AddWorkload says (Z-3, Z-4).
+struct PodSpec {
+    std::string uid;
+    std::string name;
+    std::string name_space;
+    std::string service_account;
+    Fd network_namespace;
+};
+
+// What ZDS needs of the node. Two implementations: Pods, and a recorder in tests.
+class PodKeeper {
+public:
+    virtual ~PodKeeper() = default;
+    // Idempotent for the same namespace (by device and inode); another namespace replaces the pod (Z-6).
+    virtual io::Task<Result<Done>> add(PodSpec spec) = 0;
+    // Unknown is fine (Z-6). Returns when every connection has really ended.
+    virtual io::Task<Result<Done>> remove(std::string uid) = 0;
+    virtual std::vector<std::string> uids() const = 0;
+};
+
+class Pods final : public PodKeeper {
+public:
+    struct Options {
+        std::uint16_t outbound = 15001, inbound = 15006, hbone = 15008;  // any other where an app holds the port (S8)
+        bool ipv6 = true;                                                // IPV6_ENABLED (C-1)
+        bool reuse_port = true;                                          // INPOD_PORT_REUSE (C-3)
+        std::uint32_t mark = 0;                                          // PACKET_MARK under istio-cni (C-2)
+        bool real_client = true;                                         // the agent is ours (decision 2)
+    };
+
+    // The workers outlive it.
+    Pods(io::Loop& loop, std::vector<Worker*> workers, const Options& options);
+    ~Pods() override;
+
+    io::Task<Result<Done>> add(PodSpec spec) override;
+    io::Task<Result<Done>> remove(std::string uid) override;
+    std::vector<std::string> uids() const override;
+
+    // No new connection is accepted, links say GOAWAY; what runs goes on (H-36).
+    void drain();
+    io::Task<Result<Done>> cut_all(Reason why);
+
+    // For /config_dump's workloadState.
+    std::vector<std::shared_ptr<const PodInfo>> list() const;
+
+private:
+    struct Kept;
+    std::unique_ptr<io::Scope> scope_;
+    io::Loop& loop_;
+    std::vector<Worker*> workers_;
+    Options options_;
+    std::map<std::string, std::unique_ptr<Kept>> pods_;
+};
+
+}  // namespace culvert::ztunnel
