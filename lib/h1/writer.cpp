@@ -22,7 +22,7 @@ public:
     // What we say ourselves about the message's shape is said once.
     void others(const std::vector<Field>& fields) {
         constexpr std::string_view ours[] = {"content-length", "content-type", "connection",
-                                             "transfer-encoding"};
+                                             "transfer-encoding", "host"};
         for (const Field& each : fields)
             if (std::ranges::find(ours, each.name) == std::end(ours)) field(each.name, each.value);
     }

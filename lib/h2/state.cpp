@@ -127,9 +127,11 @@ bool Engine::sound() const {
                   peer_window_first_ <= window_max && payload_.size() <= header_block_max &&
                   block_.size() <= header_block_max && output_.size() <= state_output_max &&
                   send_window_ <= window_max && receive_window_ <= window_max;
-    bool place = head_have_ < frame_header_size && preface_left_ <= preface.size() &&
-                 (!in_frame_ || (left_ <= frame_.size && frame_.size <= settings_.frame_max)) &&
-                 (payload_.empty() || (in_frame_ && !skipping_ && payload_.size() < payload_wanted()));
+    // A failed engine reads nothing more, wherever it stopped.
+    bool place =
+        failed_ || (head_have_ < frame_header_size && preface_left_ <= preface.size() &&
+                    (!in_frame_ || (left_ <= frame_.size && frame_.size <= settings_.frame_max)) &&
+                    (payload_.empty() || (in_frame_ && !skipping_ && payload_.size() < payload_wanted())));
     auto by_id = [](const Stream& a, const Stream& b) { return a.id < b.id; };
     bool sorted = std::ranges::adjacent_find(streams_, [&](auto& a, auto& b) { return !by_id(a, b); }) ==
                   streams_.end();
