@@ -16,10 +16,7 @@ io::Task<Result<Done>> send_all(io::Socket& socket, ConstBytes bytes) {
 }
 
 Result<Done> take_received(Result<io::Received> received, Buffer& input) {
-    if (!received) {
-        if (received.error().reason == Reason::no_buffers) return Done{};
-        return refuse(std::move(received));
-    }
+    if (!received) return refuse(std::move(received));
     if (received->end()) return refuse(Reason::truncated);
     append(input, received->bytes());
     return Done{};

@@ -63,17 +63,6 @@ io::Task<Result<Done>> Link::ready() {
     co_return Done{};
 }
 
-io::Task<Done> Link::join() {
-    while (!ended() || !rows_.empty()) {
-        auto woken = co_await changed_.wait();
-        if (!woken) end(Reason::cancelled);
-        // Whoever cancels the owner of a link has waited for the link's tunnels before (pod_view.cpp).
-        check(woken || rows_.empty());
-    }
-    co_await scope_.join();
-    co_return Done{};
-}
-
 bool Link::usable() const {
     return !ended() && !closing_ && engine_.can_connect() && shard_.loop().now() < retires_;
 }

@@ -43,7 +43,7 @@ struct Secured {
 class Link final : io::TurnEnd, io::Timer {
 public:
     Link(Shard& shard, h2::Role role, Secured secured);
-    ~Link();  // after join(), when no tunnel is left
+    ~Link();  // over, and joined
     Link(const Link&) = delete;
     Link& operator=(const Link&) = delete;
 
@@ -70,7 +70,10 @@ public:
     void end(Reason why);  // now: GOAWAY and a reset of every tunnel
     bool ended() const { return ended_ != Reason::none; }
     Reason how() const { return ended_; }
-    io::Task<Done> join();  // until it has ended and nothing of it runs
+    // Ended, and no tunnel is left in it. Whoever owns the link awaits change() until it is, then join().
+    bool over() const { return ended() && rows_.empty(); }
+    io::Event::Waiting change() { return changed_.wait(); }
+    io::Scope::Join join() { return scope_.join(); }
 
     // ---- for its tunnels
     std::size_t send(h2::StreamId stream,
@@ -133,7 +136,7 @@ private:
     std::vector<Tunnel*> waiting_;  // for credit or room, first come first served
     std::vector<Waiting> requests_;
     std::size_t offered_ = 0;  // of requests_: next_request() has named them
-    io::Event changed_;        // for ready(), next_request() and join()
+    io::Event changed_;        // for ready(), next_request() and change()
     TrafficMeter meter_;
     tls::PeerIdentity peer_;
     std::shared_ptr<const tls::Credential> credential_;

@@ -20,9 +20,7 @@ io::Task<void> Link::receive() {
 
 void Link::hear(Result<io::Received> received) {
     if (!received) {
-        Reason why = received.error().reason;
-        if (why == Reason::no_buffers) return;  // more sockets were ready than there are buffers: ask again
-        return end(why == Reason::cancelled ? why : Reason::reset);
+        return end(received.error().reason == Reason::cancelled ? Reason::cancelled : Reason::reset);
     }
     // A TCP end without close_notify may be an attacker's: nothing that was open ended cleanly (S17).
     if (received->end()) return end(closing_ ? Reason::closed : Reason::truncated);

@@ -80,7 +80,7 @@ void Link::flush() {
 
 // Exists only while the socket is full.
 io::Task<void> Link::write() {
-    while (!ended() && outbox_.unsent() > 0) {
+    while (!ended() && (outbox_.stalled() || !outbox_.sealed().empty())) {
         ConstBytes next = outbox_.next();
         auto sent = co_await socket_.send(next);
         if (!sent)

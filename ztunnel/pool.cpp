@@ -89,6 +89,12 @@ io::Task<void> Pool::live(Found& found) {
         if (closed_) link->drain();
         look_later();
         dialled(group, Done{});
+        while (!link->over()) {
+            auto changed = co_await link->change();
+            // The pool outlives its pod's connections (pod_view.cpp): nobody is in the link who would lose
+            // it.
+            if (!changed) link->end(Reason::cancelled);
+        }
         co_await link->join();
         std::erase_if(group.entries, [link](const Entry& entry) { return entry.link.get() == link; });
     } else {
@@ -165,11 +171,6 @@ void Pool::end_links_of(const mesh::Identity& identity, Reason why) {
         if (hop.identity != identity) continue;
         for (Entry& entry : group.entries) entry.link->end(why);
     }
-}
-
-io::Task<Done> Pool::join() {
-    co_await lives_.join();
-    co_return Done{};
 }
 
 void Pool::look_later() {

@@ -47,7 +47,7 @@ public:
     void drain();          // no link takes another tunnel; each closes with its last one
     void end(Reason why);  // all of them, now
     void end_links_of(const mesh::Identity& identity, Reason why);  // S16
-    io::Task<Done> join();  // after end(), or until the last link has been released
+    io::Scope::Join join() { return lives_.join(); }  // after end(), or until the last link has been released
     std::size_t links() const { return links_; }
 
 private:

@@ -64,7 +64,6 @@ private:
 
     // One receive, as far as the other socket takes it at once; false: it was the last.
     Result<bool> pass(Way& way, Result<io::Received> received) {
-        if (!received && received.error().reason == Reason::no_buffers) return true;
         if (!received) return refuse(std::move(received));
         if (received->end()) return false;
         ConstBytes bytes = received->bytes();

@@ -99,9 +99,7 @@ std::size_t Tunnel::may_read() {
 
 void Tunnel::take_from_app(Result<io::Received> received) {
     if (!received) {
-        Reason why = received.error().reason;
-        if (why == Reason::no_buffers) return;  // more sockets were ready than there are buffers: ask again
-        return fail(why == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
+        return fail(received.error().reason == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
     }
     if (failure_ != Reason::none) return;
     if (received->end()) {
