@@ -1,0 +1,109 @@
+// What objects become: each file of test/vectors/manifests against the text beside it, which people wrote and
+// checked.
+#include "controller/graph.h"
+#include "controller/translate/service.h"
+#include "test/support/mesh_text.h"
+
+#include <catch2/catch.hpp>
+
+#include <fstream>
+#include <sstream>
+
+using namespace culvert;
+using namespace culvert::controller;
+
+namespace {
+
+std::string text_of(const Output& output) {
+    return std::visit([](const auto& one) { return test::text_of(one); }, output);
+}
+
+struct Outcome {
+    std::string outputs;  // by name
+    std::string notes;
+};
+
+Outcome run(const std::string& name, const Mesh& mesh = {}) {
+    std::ifstream file("test/vectors/manifests/" + name + ".yaml");
+    std::stringstream text;
+    text << file.rdbuf();
+    const kube::Parsed parsed = kube::parse_manifest(name, text.str());
+    for (const kube::Problem& problem : parsed.problems) UNSCOPED_INFO(problem.to_string());
+    REQUIRE(parsed.good());
+    REQUIRE_FALSE(parsed.objects.empty());
+    Graph graph(mesh);
+    for (const kube::ObjectPtr& object : parsed.objects) graph.set(object);
+    Outcome outcome;
+    for (const Output& output : graph.flush().set) outcome.outputs += text_of(output);
+    for (const kube::Problem& problem : graph.notes()) outcome.notes += problem.to_string() + "\n";
+    return outcome;
+}
+
+std::string expected(const std::string& name) {
+    std::ifstream file("test/vectors/manifests/" + name + ".expected");
+    std::string out;
+    for (std::string line; std::getline(file, line);)
+        if (!line.starts_with('#')) out += line + "\n";
+    return out;
+}
+
+void check(const std::string& name) {
+    const Outcome outcome = run(name);
+    CHECK(outcome.outputs + "--- notes\n" + outcome.notes == expected(name));
+}
+
+}  // namespace
+
+TEST_CASE(
+    "pods become workloads with uid, identity, health, place and the ports of their services [X-20] [X-21]") {
+    check("pods");
+}
+TEST_CASE("services become names, VIPs of both families, ports and preferences [O-18] [X-15]") {
+    check("services");
+}
+TEST_CASE("slices add endpoints that are no pods, and pods to services without a selector [X-20] [X-21]") {
+    check("slices");
+}
+TEST_CASE("service entries become services and endpoints; one host has one owner a namespace [X-22] [O-18]") {
+    check("entries");
+}
+TEST_CASE("authorization policies become L4 rules, and what they cannot be is said [R-9]") {
+    check("authorization");
+}
+TEST_CASE("STRICT becomes a denial of who has no identity, with exceptions in one rule [R-8] [V-7]") {
+    check("strict");
+}
+TEST_CASE("a service whose L7 policy would be lost is refused, others stay at L4") { check("waypoints"); }
+
+TEST_CASE("with l7_fail_open a service whose L7 policy is lost stays at L4") {
+    Mesh mesh;
+    mesh.l7_fail_open = true;
+    CHECK(run("waypoints", mesh).outputs.find("waypoint ") == std::string::npos);
+    CHECK(run("waypoints").outputs.find("waypoint ") != std::string::npos);
+}
+
+TEST_CASE("the static STRICT policy exists only while a PeerAuthentication does [R-8]") {
+    CHECK(run("strict").outputs.find("policy istio-system/istio_converted_static_strict") !=
+          std::string::npos);
+    CHECK(run("pods").outputs.find("istio_converted_static_strict") == std::string::npos);
+}
+
+TEST_CASE("cluster, domain, trust domain, root namespace and network are the mesh's") {
+    Mesh mesh{"c1", "corp.example", "td.example", "root", "net", false};
+    const std::string pods = run("pods", mesh).outputs;
+    CHECK(pods.find("workload c1//Pod/shop/old\n  of shop/old as spiffe://td.example/ns/shop/sa/default\n  "
+                    "at 10.0.0.2\n"
+                    "  network net\n") != std::string::npos);
+    CHECK(pods.find("service shop/web.shop.svc.corp.example\n  at net/10.1.0.1 net/fd01::1\n") !=
+          std::string::npos);
+    // istio-system is an ordinary namespace then: its policies stay there.
+    CHECK(run("authorization", mesh).outputs.find("everywhere") == std::string::npos);
+}
+
+// For authors of vectors: prints what comes out today, to be read and checked, never to be copied unread.
+TEST_CASE("print a vector's outcome", "[.print]") {
+    const char* name = std::getenv("VECTOR");
+    REQUIRE(name);
+    const Outcome outcome = run(name);
+    std::printf("%s--- notes\n%s", outcome.outputs.c_str(), outcome.notes.c_str());
+}
