@@ -29,6 +29,7 @@ public:
     static Result<PacketSocket> dial(Loop& loop, const std::string& path);
     PacketSocket(Loop& loop, Fd fd) : loop_(&loop), fd_(std::move(fd)) {}
 
+    int descriptor() const { return fd_.get(); }
     PollWait readable() { return io::readable(*loop_, fd_.get()); }
     PollWait writable() { return io::writable(*loop_, fd_.get()); }
     Result<Packet> try_receive();  // no_buffers with detail EAGAIN: nothing is there
