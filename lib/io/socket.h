@@ -170,6 +170,7 @@ public:
     AcceptWait accept() { return AcceptWait(*loop_, handle_); }
     Result<Address> local() const { return loop_->driver().local(handle_); }
     bool open() const { return handle_ >= 0; }
+    Loop& loop() const { return *loop_; }
 
 private:
     Loop* loop_ = nullptr;

@@ -136,7 +136,7 @@ public:
             return child.promise().take();
         }
     };
-    Awaiter operator co_await() const noexcept { return {handle_}; }  // tidy: the operator, no await
+    Awaiter operator co_await() const noexcept { return {handle_}; }
 
 private:
     Handle handle_;
