@@ -8,6 +8,7 @@
 #include "lib/base/fd.h"
 #include "lib/io/scope.h"
 #include "ztunnel/pod_view.h"
+#include "ztunnel/worker.h"
 
 #include <map>
 #include <memory>
@@ -15,8 +16,6 @@
 #include <vector>
 
 namespace culvert::ztunnel {
-
-class Worker;
 
 // What an AddWorkload says (Z-3, Z-4).
 struct PodSpec {
@@ -40,16 +39,8 @@ public:
 
 class Pods final : public PodKeeper {
 public:
-    struct Options {
-        std::uint16_t outbound = 15001, inbound = 15006, hbone = 15008;  // any other where an app holds the port (S8)
-        bool ipv6 = true;                                                // IPV6_ENABLED (C-1)
-        bool reuse_port = true;                                          // INPOD_PORT_REUSE (C-3)
-        std::uint32_t mark = 0;                                          // PACKET_MARK under istio-cni (C-2)
-        bool real_client = true;                                         // the agent is ours (decision 2)
-    };
-
     // The workers outlive it.
-    Pods(io::Loop& loop, std::vector<Worker*> workers, const Options& options);
+    Pods(io::Loop& loop, std::vector<Worker*> workers, const Doors& doors, Registry& metrics);
     ~Pods() override;
 
     io::Task<Result<Done>> add(PodSpec spec) override;
@@ -57,18 +48,24 @@ public:
     std::vector<std::string> uids() const override;
 
     // No new connection is accepted, links say GOAWAY; what runs goes on (H-36).
-    void drain();
-    io::Task<Result<Done>> cut_all(Reason why);
+    io::Task<void> drain();
+    io::Task<void> cut_all(Reason why);
 
     // For /config_dump's workloadState.
     std::vector<std::shared_ptr<const PodInfo>> list() const;
 
 private:
     struct Kept;
-    std::unique_ptr<io::Scope> scope_;
+    io::Task<Result<Done>> open(Kept& pod);
+    io::Task<void> close(Kept& pod, Reason why);
+    io::Task<void> drain_one(Worker* listening, std::string uid);
+
     io::Loop& loop_;
     std::vector<Worker*> workers_;
-    Options options_;
+    Doors doors_;
+    Gauge& active_;
+    Counter& started_;
+    Counter& stopped_;
     std::map<std::string, std::unique_ptr<Kept>> pods_;
 };
 

@@ -1,0 +1,39 @@
+// ztunnel's control ports (wire.md 8.2 to 8.4): admin, metrics (M-1) and readiness. On the control loop;
+// answers are made from what the node hands in, never from a data loop's own state.
+#pragma once
+#include "lib/base/metrics.h"
+#include "lib/control/server.h"
+#include "ztunnel/config.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace culvert::ztunnel {
+
+class Admin {
+public:
+    // What the node provides; all called on the control loop.
+    struct Sources {
+        std::function<std::string()> dump;
+        std::function<std::vector<std::string>()> pending;  // what readiness waits for
+        std::function<std::string()> tasks;                 // who is parked where, of every loop
+        std::function<void()> quit;
+        const Registry& metrics;
+    };
+
+    Admin(io::Loop& loop, io::Scope& scope, Sources sources) : server_(loop, scope), sources_(std::move(sources)) {}
+    // A busy port is an error that names it.
+    Result<Done> listen(const Config& config);
+
+private:
+    h1::Response admin(const h1::Request& request);
+    h1::Response logging(const h1::Request& request);
+    h1::Response metrics(const h1::Request& request);
+    h1::Response readiness(const h1::Request& request);
+
+    control::Server server_;
+    Sources sources_;
+};
+
+}  // namespace culvert::ztunnel

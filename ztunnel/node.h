@@ -1,0 +1,67 @@
+// The composition root of ztunnel: constructs and wires everything in order, starts it, and ends it in the reverse order.
+//
+// Threads: one per worker (data path), one control loop (ZDS, pods, admin), one xDS worker (discovery and certificates), gRPC's
+// own. Made, started and ended by main's thread.
+#pragma once
+#include "lib/base/metrics.h"
+#include "lib/xds/grpc_client.h"
+#include "lib/xds/worker.h"
+#include "ztunnel/admin.h"
+#include "ztunnel/certs.h"
+#include "ztunnel/config.h"
+#include "ztunnel/pods.h"
+#include "ztunnel/worker.h"
+#include "ztunnel/xds_feed.h"
+#include "ztunnel/zds.h"
+
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace culvert::ztunnel {
+
+class Node {
+public:
+    // Errors are the machine's or the configuration's: main prints them and exits with 1.
+    static Result<std::unique_ptr<Node>> make(Config config);
+    ~Node();
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    Result<Done> start();
+    // H-36, wire.md 9: nothing new, GOAWAY; open connections go on until they end or the deadline has passed. Then everything ends.
+    void drain_and_stop();
+
+private:
+    explicit Node(Config config, std::unique_ptr<io::Driver> driver);
+    Result<Done> make_workers();
+    void sample_process();
+    std::string dump();
+    std::vector<std::string> pending() const;
+    std::string tasks();
+    void publish(mesh::DirectoryPtr directory);
+    template <class T> std::vector<T> gather(T (*read)(Worker& worker));
+    io::Task<void> end();
+    io::Task<bool> all_idle();
+
+    Config config_;
+    Registry metrics_;
+    xds::ThreadWorker xds_worker_;
+    std::unique_ptr<xds::DeltaTransport> discovery_;
+    std::unique_ptr<xds::CaTransport> authority_;
+    Certs certs_;
+    std::vector<std::unique_ptr<Worker>> workers_;
+    std::unique_ptr<XdsFeed> feed_;
+    io::Loop loop_;         // control
+    io::Scope scope_;       // its services
+    io::Scope ending_;      // drain_and_stop()
+    std::unique_ptr<Pods> pods_;
+    std::unique_ptr<Zds> zds_;
+    Admin admin_;
+    mutable std::mutex directory_lock_;
+    mesh::DirectoryPtr directory_;
+    std::thread thread_;
+};
+
+}  // namespace culvert::ztunnel

@@ -1,0 +1,164 @@
+#include "ztunnel/pods.h"
+
+#include "lib/base/log.h"
+#include "lib/io/netns.h"
+#include "ztunnel/call.h"
+#include "ztunnel/worker.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+
+#include <functional>
+
+namespace culvert::ztunnel {
+
+struct Pods::Kept {
+    std::shared_ptr<const PodInfo> info;
+    Fd network_namespace;
+    io::NetnsId id;
+    Worker* listening = nullptr;
+};
+
+namespace {
+
+Ip ip_of(const sockaddr& address) {
+    if (address.sa_family == AF_INET)
+        return Ip::v4(ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr));
+    const auto& six = reinterpret_cast<const sockaddr_in6&>(address);
+    return *Ip::from_bytes(std::as_bytes(std::span(six.sin6_addr.s6_addr)));
+}
+
+bool is_link_local(Ip ip) { return Cidr::parse("fe80::/10")->contains(ip) || Cidr::parse("169.254.0.0/16")->contains(ip); }
+
+// What the pod is reached by, for its provisional record (decision 10).
+Result<std::vector<Ip>> addresses_here() {
+    ifaddrs* all = nullptr;
+    if (getifaddrs(&all) != 0) return refuse(Reason::io, errno);
+    std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(all, freeifaddrs);
+    std::vector<Ip> out;
+    for (const ifaddrs* each = all; each; each = each->ifa_next) {
+        if (!each->ifa_addr || (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6)) continue;
+        Ip ip = ip_of(*each->ifa_addr);
+        if (!ip.is_loopback() && !is_link_local(ip)) out.push_back(ip);
+    }
+    return out;
+}
+
+}  // namespace
+
+Pods::Pods(io::Loop& loop, std::vector<Worker*> workers, const Doors& doors, Registry& metrics)
+    : loop_(loop), workers_(std::move(workers)), doors_(doors),
+      active_(metrics.gauge("workload_manager_active_proxy_count", "Pods served")),
+      started_(metrics.counter("workload_manager_proxies_started", "Pods whose service began")),
+      stopped_(metrics.counter("workload_manager_proxies_stopped", "Pods whose service ended")) {}
+
+Pods::~Pods() = default;
+
+io::Task<Result<Done>> Pods::add(PodSpec spec) {
+    CO_TRY(const io::NetnsId id, io::netns_id(spec.network_namespace.get()));
+    auto known = pods_.find(spec.uid);
+    if (known != pods_.end()) {
+        if (known->second->id == id) co_return Done{};
+        std::string uid = spec.uid;  // Z-6: another namespace replaces the pod
+        CO_TRY([[maybe_unused]] Done removed, co_await remove(std::move(uid)));
+    }
+    auto kept = std::make_unique<Kept>();
+    kept->id = id;
+    kept->network_namespace = std::move(spec.network_namespace);
+    const io::Namespace where{kept->network_namespace.get()};
+    CO_TRY(std::vector<Ip> addresses, io::inside(where, addresses_here));
+    kept->info = std::make_shared<const PodInfo>(PodInfo{.uid = spec.uid,
+                                                         .name = std::move(spec.name),
+                                                         .name_space = std::move(spec.name_space),
+                                                         .service_account = std::move(spec.service_account),
+                                                         .where = where,
+                                                         .addresses = std::move(addresses),
+                                                         .real_client = doors_.announce});
+    kept->listening = workers_[std::hash<std::string>{}(spec.uid) % workers_.size()];
+    Result<Done> opened = co_await open(*kept);
+    if (!opened) {
+        co_await close(*kept, Reason::pod_removed);
+        co_return opened;
+    }
+    log::info("pods", "serving",
+              {log::text("pod", kept->info->name), log::text("namespace", kept->info->name_space), log::text("uid", spec.uid)});
+    pods_.insert_or_assign(spec.uid, std::move(kept));
+    started_.add();
+    active_.set(static_cast<std::int64_t>(pods_.size()));
+    co_return Done{};
+}
+
+// A door on every worker first, so that nothing that is accepted finds none.
+io::Task<Result<Done>> Pods::open(Kept& pod) {
+    for (Worker* worker : workers_) {
+        std::move_only_function<Result<Done>()> open_door = [worker, info = pod.info]() -> Result<Done> {
+            worker->open_door(info);
+            return Done{};
+        };
+        CO_TRY([[maybe_unused]] Done opened, co_await call(loop_, worker->loop(), std::move(open_door)));
+    }
+    std::move_only_function<Result<Done>()> listen = [worker = pod.listening, uid = pod.info->uid, doors = doors_] {
+        return worker->listen(uid, doors);
+    };
+    io::Loop& there = pod.listening->loop();
+    co_return co_await call(loop_, there, std::move(listen));
+}
+
+// The listening worker first: from then on nothing new comes. Returns when everything has really ended.
+io::Task<void> Pods::close(Kept& pod, Reason why) {
+    std::vector<Worker*> order = {pod.listening};
+    for (Worker* worker : workers_)
+        if (worker != pod.listening) order.push_back(worker);
+    for (Worker* worker : order) {
+        std::move_only_function<io::Task<void>()> end = [worker, uid = pod.info->uid, why] { return worker->close_door(uid, why); };
+        auto closed = co_await run_there(loop_, worker->scope(), std::move(end));
+        if (!closed) co_return;
+    }
+}
+
+io::Task<Result<Done>> Pods::remove(std::string uid) {
+    auto node = pods_.extract(uid);
+    if (node.empty()) co_return Done{};
+    active_.set(static_cast<std::int64_t>(pods_.size()));
+    Kept& kept = *node.mapped();
+    co_await close(kept, Reason::pod_removed);
+    stopped_.add();
+    log::info("pods", "no longer serving", {log::text("pod", kept.info->name), log::text("uid", uid)});
+    co_return Done{};
+}
+
+std::vector<std::string> Pods::uids() const {
+    std::vector<std::string> out;
+    for (const auto& [uid, kept] : pods_) out.push_back(uid);
+    return out;
+}
+
+// All pods at once: each waits a moment for its accept queues to run dry.
+io::Task<void> Pods::drain() {
+    io::Scope draining(loop_);
+    for (const auto& [uid, kept] : pods_) draining.start(drain_one(kept->listening, uid));
+    co_await draining.join();
+}
+
+io::Task<void> Pods::drain_one(Worker* listening, std::string uid) {
+    std::move_only_function<io::Task<void>()> stop = [listening, uid] { return listening->stop_listening(uid); };
+    auto stopped = co_await run_there(loop_, listening->scope(), std::move(stop));
+    if (!stopped) co_return;
+    for (Worker* worker : workers_) worker->loop().post_message([worker, uid] { worker->drain(uid); });
+}
+
+io::Task<void> Pods::cut_all(Reason why) {
+    while (!pods_.empty()) {
+        auto node = pods_.extract(pods_.begin());
+        co_await close(*node.mapped(), why);
+    }
+}
+
+std::vector<std::shared_ptr<const PodInfo>> Pods::list() const {
+    std::vector<std::shared_ptr<const PodInfo>> out;
+    for (const auto& [uid, kept] : pods_) out.push_back(kept->info);
+    return out;
+}
+
+}  // namespace culvert::ztunnel

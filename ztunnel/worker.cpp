@@ -1,0 +1,172 @@
+#include "ztunnel/worker.h"
+
+#include "bpf/abi.h"
+#include "lib/base/log.h"
+#include "lib/io/uring.h"
+
+#include <pthread.h>
+
+namespace culvert::ztunnel {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
+constexpr Duration queue_quiet = 20ms;   // an accept queue that stays empty this long has run dry
+constexpr Duration queue_drain = 200ms;  // without a successor new connections keep coming: then they are refused
+
+// Errors of accept that say nothing of the listener.
+bool passes_by(const Error& error) { return error.reason != Reason::cancelled && error.reason != Reason::internal; }
+
+io::Task<Result<io::Socket>> next_connection(io::Listener& listener) { co_return co_await listener.accept(); }
+
+}  // namespace
+
+struct Worker::Door {
+    Door(Worker& worker, std::shared_ptr<const PodInfo> info)
+        : view(*worker.shard_, std::move(info)), accepting(worker.loop_) {}
+    struct Port {
+        io::Listener listener;
+        Enter enter;
+    };
+    PodView view;
+    io::Scope accepting;
+    std::vector<std::unique_ptr<Port>> ports;
+};
+
+Result<std::unique_ptr<Worker>> Worker::make(const Settings& settings, Certs& certs, Registry& metrics) {
+    TRY(auto driver, io::make_uring());
+    return std::unique_ptr<Worker>(new Worker(std::move(driver), settings, certs, metrics));
+}
+
+Worker::Worker(std::unique_ptr<io::Driver> driver, const Settings& settings, Certs& certs, Registry& metrics)
+    : loop_(std::move(driver)), scope_(loop_), credentials_(std::make_shared<LoopCredentials>(loop_, certs)) {
+    shard_ = std::make_unique<Shard>(ShardParts{loop_, settings, *credentials_, handshakes_, metrics});
+    certs.add_loop(credentials_);
+}
+
+Worker::~Worker() { stop(); }
+
+void Worker::start(std::vector<Worker*> all) {
+    all_ = std::move(all);
+    thread_ = std::thread([this] {
+        pthread_setname_np(pthread_self(), "data");
+        loop_.run();
+    });
+}
+
+void Worker::stop() {
+    if (!thread_.joinable()) return;
+    loop_.stop();
+    thread_.join();
+}
+
+void Worker::publish(mesh::DirectoryPtr directory) {
+    loop_.post_message([this, directory = std::move(directory)]() mutable { shard_->publish(std::move(directory)); });
+}
+
+void Worker::roots_changed(const mesh::Identity& identity) {
+    loop_.post_message([this, identity] { shard_->roots_changed(identity); });
+}
+
+Worker::Door* Worker::door(const std::string& uid) {
+    auto found = doors_.find(uid);
+    return found == doors_.end() ? nullptr : found->second.get();
+}
+
+void Worker::open_door(std::shared_ptr<const PodInfo> info) {
+    std::string uid = info->uid;
+    doors_.insert_or_assign(uid, std::make_unique<Door>(*this, std::move(info)));
+}
+
+Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
+    Door* pod = door(uid);
+    if (!pod) return refuse(Reason::pod_removed);
+    const struct {
+        std::uint16_t port;
+        std::uint32_t role;
+        Enter enter;
+    } wanted[] = {{doors.outbound, CV_ROLE_OUTBOUND, &PodView::outbound},
+                  {doors.inbound, CV_ROLE_INBOUND, &PodView::passthrough},
+                  {doors.hbone, CV_ROLE_HBONE, &PodView::inbound}};
+    std::vector<std::unique_ptr<Door::Port>> ports;
+    for (const auto& each : wanted) {
+        io::ListenOptions options{.role = doors.announce ? each.role : 0, .reuse_port = doors.reuse_port, .mark = doors.mark};
+        Address at{doors.ipv6 ? Ip() : Ip::v4(0), each.port};
+        auto listener = io::Listener::open(loop_, pod->view.info().where, at, options);
+        // S8: an app may hold the usual port. With our agent it is the role that steers, so any port will do.
+        bool taken = !listener && listener.error().detail == EADDRINUSE && doors.announce && each.port != 0;
+        if (taken) listener = io::Listener::open(loop_, pod->view.info().where, {at.ip, 0}, options);
+        if (!listener) {
+            Error error = std::move(listener).error();
+            error.text = "port " + std::to_string(each.port) + " of pod " + uid + (error.text.empty() ? "" : ": " + error.text);
+            return std::unexpected(std::move(error));
+        }
+        ports.push_back(std::make_unique<Door::Port>(std::move(*listener), each.enter));
+    }
+    pod->ports = std::move(ports);
+    for (auto& port : pod->ports) pod->accepting.start(accept_all(*pod, port->listener, port->enter));
+    return Done{};
+}
+
+void Worker::admit(const std::string& uid, io::Socket socket, Enter enter) {
+    if (Door* pod = door(uid)) (pod->view.*enter)(std::move(socket));
+}
+
+io::Task<void> Worker::accept_all(Door& pod, io::Listener& listener, Enter enter) {
+    const std::string uid = pod.view.info().uid;
+    for (;;) {
+        auto socket = co_await listener.accept();
+        if (!socket) {
+            if (!passes_by(socket.error())) co_return;
+            auto slept = co_await io::sleep(loop_, accept_pause);
+            if (!slept) co_return;
+            continue;
+        }
+        Worker& next = *all_[next_++ % all_.size()];
+        if (&next == this) {
+            (pod.view.*enter)(std::move(*socket));
+            continue;
+        }
+        socket->move_to(next.loop_);
+        next.loop_.post_message([&next, uid, enter, moved = std::move(*socket)]() mutable {
+            next.admit(uid, std::move(moved), enter);
+        });
+    }
+}
+
+io::Task<void> Worker::take_queued(Door& pod, io::Listener& listener, Enter enter) {
+    const Instant until = loop_.now() + queue_drain;
+    while (loop_.now() < until) {
+        auto socket = co_await io::within(loop_, queue_quiet, next_connection(listener));
+        if (!socket) co_return;
+        (pod.view.*enter)(std::move(*socket));
+    }
+}
+
+io::Task<void> Worker::stop_listening(std::string uid) {
+    Door* pod = door(uid);
+    if (!pod) co_return;
+    pod->accepting.cancel();
+    co_await pod->accepting.join();
+    for (auto& port : pod->ports) co_await take_queued(*pod, port->listener, port->enter);
+    pod->ports.clear();
+}
+
+void Worker::drain(const std::string& uid) {
+    if (Door* pod = door(uid)) pod->view.drain();
+}
+
+io::Task<void> Worker::close_door(std::string uid, Reason why) {
+    Door* pod = door(uid);
+    if (!pod) co_return;
+    pod->accepting.cancel();
+    co_await pod->accepting.join();
+    pod->ports.clear();
+    pod->view.cut(why);
+    co_await pod->view.join();
+    doors_.erase(uid);
+}
+
+}  // namespace culvert::ztunnel

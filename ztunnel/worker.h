@@ -1,0 +1,77 @@
+// One loop of the data path with its thread: ring, shard, credentials, and the doors of all pods. Each pod has a door on
+// every worker; its listeners live on one of them (decision 3), which hands what it accepts to the workers in turn, before
+// a coroutine is born: from then on a connection never moves.
+//
+// Made and destroyed by the composition root; methods marked *loop* are called on its loop (call.h), the others from any
+// thread.
+#pragma once
+#include "lib/io/loop.h"
+#include "lib/io/scope.h"
+#include "lib/tls/handshake.h"
+#include "ztunnel/certs.h"
+#include "ztunnel/pod_view.h"
+#include "ztunnel/shard.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace culvert::ztunnel {
+
+// Where a pod's listeners are to stand.
+struct Doors {
+    std::uint16_t outbound = 15001, inbound = 15006, hbone = 15008;
+    bool ipv6 = true;        // C-1
+    bool reuse_port = true;  // C-3
+    std::uint32_t mark = 0;  // C-2
+    bool announce = true;    // tell the kernel each listener's role: the agent is ours
+};
+
+class Worker {
+public:
+    static Result<std::unique_ptr<Worker>> make(const Settings& settings, Certs& certs, Registry& metrics);
+    ~Worker();  // stop()s
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    void start(std::vector<Worker*> all);  // the thread; `all` share what listeners accept, this one among them
+    void stop();                           // after every pod has left; joins the thread
+    io::Loop& loop() { return loop_; }
+    void publish(mesh::DirectoryPtr directory);
+    void roots_changed(const mesh::Identity& identity);
+
+    io::Scope& scope() { return scope_; }  // for tasks of the control side on this loop (call.h)
+
+    // ---- loop
+    Shard& shard() { return *shard_; }
+    void open_door(std::shared_ptr<const PodInfo> info);
+    Result<Done> listen(const std::string& uid, const Doors& doors);
+    // Takes what is queued, then closes: a successor that listens already gets the rest (kernel contract g).
+    io::Task<void> stop_listening(std::string uid);
+    void drain(const std::string& uid);
+    io::Task<void> close_door(std::string uid, Reason why);
+
+private:
+    struct Door;
+    using Enter = void (PodView::*)(io::Socket);
+
+    Worker(std::unique_ptr<io::Driver> driver, const Settings& settings, Certs& certs, Registry& metrics);
+    Door* door(const std::string& uid);
+    void admit(const std::string& uid, io::Socket socket, Enter enter);
+    io::Task<void> accept_all(Door& door, io::Listener& listener, Enter enter);
+    io::Task<void> take_queued(Door& door, io::Listener& listener, Enter enter);
+
+    io::Loop loop_;
+    io::Scope scope_;
+    std::shared_ptr<LoopCredentials> credentials_;
+    tls::OpensslHandshakes handshakes_;
+    std::unique_ptr<Shard> shard_;
+    std::map<std::string, std::unique_ptr<Door>> doors_;
+    std::vector<Worker*> all_;
+    std::size_t next_ = 0;
+    std::thread thread_;
+};
+
+}  // namespace culvert::ztunnel
