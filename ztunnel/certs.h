@@ -38,6 +38,7 @@ public:
     struct Options {
         std::chrono::seconds ttl = std::chrono::hours(24);  // SECRET_TTL
         bool impersonate = true;                            // shared mode (CA-2)
+        tls::Profile profile = {};                          // what handshakes with them offer
     };
     static constexpr std::size_t requests_max = 8;       // CA-7
     static constexpr std::size_t identities_max = 4096;  // docs/limits.md: certs.identities
