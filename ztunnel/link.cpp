@@ -17,7 +17,8 @@ constexpr Duration farewell = std::chrono::seconds(5);
 h2::Settings settings_for(h2::Role role, const Settings& settings) {
     h2::Settings result = role == h2::Role::client ? h2::client_settings() : h2::server_settings();
     auto streams = role == h2::Role::client ? settings.streams_per_link_max : settings.accepted_streams_max;
-    result.streams_max = static_cast<std::uint32_t>(streams);
+    // From the environment (wire.md 8.1): a number out of range must not stop the process.
+    result.streams_max = static_cast<std::uint32_t>(std::clamp<std::size_t>(streams, 1, h2::streams_limit));
     return result;
 }
 

@@ -117,6 +117,7 @@ private:
     void on_stream_event(h2::Event& event);
     void on_request(h2::Event& event);
     void keep_early(const h2::Event& event);
+    void forget_request(h2::StreamId stream);
     Tunnel* find(h2::StreamId stream) const;
     // link_output.cpp
     void turn_end() override;

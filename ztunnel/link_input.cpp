@@ -94,7 +94,12 @@ void Link::on_stream_event(h2::Event& event) {
     Tunnel* tunnel = find(event.stream);
     if (!tunnel) return keep_early(event);
     if (event.kind == Kind::data) return shard_.delivery().add(*tunnel, event.bytes);
-    if (event.kind == Kind::response) return tunnel->on_response(*event.response);
+    if (event.kind == Kind::response) {
+        tunnel->on_response(*event.response);
+        // A 200 with END_STREAM: no `ended` follows.
+        if (event.end && event.response->opens()) tunnel->on_end();
+        return;
+    }
     shard_.delivery().flush(*tunnel);  // the end comes behind the bytes
     if (event.kind == Kind::ended) return tunnel->on_end();
     tunnel->retry_ = event.retry;
@@ -111,7 +116,12 @@ void Link::keep_early(const h2::Event& event) {
     }
     if (event.kind == Kind::data) append(at->early, event.bytes);
     if (event.kind == Kind::ended) at->end = true;
-    if (event.kind != Kind::reset) return;
+    if (event.kind == Kind::reset) forget_request(event.stream);
+}
+
+void Link::forget_request(h2::StreamId stream) {
+    auto at = std::ranges::find(requests_, stream, &Waiting::stream);
+    if (at == requests_.end()) return;
     if (static_cast<std::size_t>(at - requests_.begin()) < offered_) --offered_;
     requests_.erase(at);
 }

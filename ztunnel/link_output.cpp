@@ -49,6 +49,7 @@ void Link::consumed(h2::StreamId stream, std::size_t bytes) {
 void Link::reset(h2::StreamId stream) {
     if (ended() || closing_) return;
     engine_.reset(stream, h2::Code::connect_error);
+    forget_request(stream);  // if nobody took it: the peer may open another in its place
     want_flush();
 }
 
