@@ -29,6 +29,8 @@ struct ServerOptions {
         8;  // of one kind: an upgrade runs two ztunnels, a reconnect leaves a dead one
     std::size_t request_bytes_max = 64u << 20;
     std::size_t signing_max = 1024;  // certificate requests that wait for their answer
+    std::size_t signing_of_node_max =
+        32;  // of them of one node: a ztunnel has 8 on their way (CA-7), two overlap
 };
 
 // One discovery stream, for `culvert status`.
