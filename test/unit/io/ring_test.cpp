@@ -1,4 +1,5 @@
 // The io_uring driver over loopback: what each operation returns, also when it is cancelled, cut or refused.
+#include "lib/io/pump.h"
 #include "test/unit/io/real.h"
 
 #include <fcntl.h>
@@ -289,4 +290,23 @@ TEST_CASE("a driver may be made by one thread and run by another", "[io]") {
         equal = got && *got == bytes;
     }).join();
     CHECK(equal);
+}
+
+TEST_CASE("a relayed connection costs at most 2 KB of frames while it waits", "[io]") {
+    Loop loop(ring());
+    Pair near = connect_pair(loop), far = connect_pair(loop);
+    Moved moved;
+    std::optional<Result<Done>> ended;
+    Scope scope(loop);
+    std::size_t before = FramePool::here().alive_bytes();
+    scope.start(keep(ended, relay(loop, near.server, far.client, moved)));
+    for (int i = 0; i < 3; ++i) loop.turn_once();
+    CHECK(FramePool::here().alive_bytes() - before <= 2048);
+    REQUIRE(near.client.try_send(as_bytes("across")) == 6);
+    near.client.shut_write();
+    far.server.shut_write();
+    loop.run_until_idle();
+    CHECK(ended == Result<Done>(Done{}));
+    CHECK(moved.out_bytes == 6);
+    CHECK(run(loop, receive_size(far.server, 100)) == 6);
 }
