@@ -38,7 +38,7 @@ public:
     struct Options {
         std::chrono::seconds ttl = std::chrono::hours(24);  // SECRET_TTL
         bool impersonate = true;                            // shared mode (CA-2)
-        tls::Profile profile = {};                          // what handshakes with them offer
+        tls::Profile profile{};
     };
     static constexpr std::size_t requests_max = 8;       // CA-7
     static constexpr std::size_t identities_max = 4096;  // docs/limits.md: certs.identities
@@ -46,12 +46,13 @@ public:
     Certs(xds::Worker& worker, xds::CaTransport& ca, Options options, Registry& metrics);
     ~Certs();  // on the worker, or after it has stopped
     Certs(const Certs&) = delete;
+    Certs& operator=(const Certs&) = delete;
 
     // From any thread.
-    void add_loop(std::shared_ptr<LoopCredentials> loop);  // before its first get()
-    void want(const mesh::Identity& identity);             // CA-11: fetch and keep fresh; nobody waits
-    void urgent(const mesh::Identity& identity);           // a connection waits
-    void forget(const mesh::Identity& identity);           // the last local workload left
+    void add_loop(const std::shared_ptr<LoopCredentials>& loop);  // before its first get()
+    void want(const mesh::Identity& identity);                    // CA-11: fetch and keep fresh; nobody waits
+    void urgent(const mesh::Identity& identity);                  // a connection waits
+    void forget(const mesh::Identity& identity);                  // the last local workload left
     // S16: called on the worker when an identity's trusted roots differ from those it had.
     void on_roots_changed(std::function<void(const mesh::Identity&)> tell);
     std::vector<CertificateLine> list() const;  // sorted by identity; /config_dump
@@ -65,6 +66,7 @@ private:
 class LoopCredentials final : public Credentials, public std::enable_shared_from_this<LoopCredentials> {
 public:
     LoopCredentials(io::Loop& loop, Certs& certs) : loop_(loop), certs_(certs) {}
+    // Refusals: no_certificate, with what the CA said; cancelled.
     io::Task<Result<std::shared_ptr<const tls::Credential>>> get(mesh::Identity identity) override;
 
     // On the loop: what Certs knows of an identity. No credential and no error: forgotten.
@@ -77,10 +79,12 @@ public:
 
 private:
     struct Waiter;
+    bool usable(const std::shared_ptr<const tls::Credential>& credential) const;
+
     io::Loop& loop_;
     Certs& certs_;
     std::unordered_map<mesh::Identity, News> known_;
-    std::multimap<mesh::Identity, Waiter*> waiters_;
+    std::multimap<mesh::Identity, Waiter*> waiters_;  // bounded by the connections that wait (docs/limits.md)
 };
 
 }  // namespace culvert::ztunnel

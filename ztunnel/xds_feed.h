@@ -23,6 +23,9 @@ public:
     XdsFeed(xds::Worker& worker, xds::DeltaTransport& transport, xds::Node node, std::string node_name,
             Certs& certs, Publish publish, Registry& metrics);
 
+    XdsFeed(const XdsFeed&) = delete;
+    XdsFeed& operator=(const XdsFeed&) = delete;
+
     void start();  // on the worker
     void stop();   // on the worker; nothing is published afterwards
 
@@ -32,8 +35,8 @@ public:
 
 private:
     void delta(mesh::Delta delta) override;
-    void ready() override { ready_.store(true, std::memory_order_release); }
-    void connected(bool is) override { connected_.store(is, std::memory_order_release); }
+    void ready() override;
+    void connected(bool is) override;
     void follow(const mesh::Delta& delta);
     void place(const mesh::Workload& workload);
     void leave(std::string_view uid);
@@ -44,6 +47,9 @@ private:
     Publish publish_;
     std::map<std::string, mesh::Identity, std::less<>> local_;  // uid -> identity of workloads that we host
     std::map<mesh::Identity, std::size_t> identities_;          // how many of them
+    Gauge& workloads_;
+    Gauge& policies_;
+    Gauge& up_;
     std::atomic<bool> ready_ = false;
     std::atomic<bool> connected_ = false;
     xds::DeltaSession session_;
