@@ -75,6 +75,12 @@ struct cv_pod {
 };
 CULVERT_LAYOUT(cv_pod, 40);
 
+/* Whose namespace a cookie is, for agents only: "namespace/name" of the pod, at most 63 + 1 + 253 letters. */
+struct cv_name {
+    __u8 text[320];
+};
+CULVERT_LAYOUT(cv_name, 320);
+
 /* What the initiator left for the other end: written at CONNECT_CB, bound at PASSIVE_ESTABLISHED (kernel fact
  * 11). */
 struct cv_record {

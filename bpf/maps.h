@@ -20,6 +20,16 @@ struct {
     __type(value, struct cv_pod);
 } cv_pods SEC(".maps");
 
+/* Names of what is in cv_pods, for an agent that restarts. Agent writes and reads; no program does. Absent:
+ * unknown. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, CV_PODS_MAX);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u64);
+    __type(value, struct cv_name);
+} cv_names SEC(".maps");
+
 /* Addresses of enrolled pods of this node: address to pod id. Agent writes; capture reads for the node's own
  * connections. Absent: not ours to approve. Two addresses a pod. */
 struct {

@@ -1,0 +1,75 @@
+// The composition root: builds everything in order, runs one loop, ends without taking capture away (decision
+// 13).
+//
+// start() does what needs the machine as it is: cgroups by path first, then the node's namespace (decision
+// 7), kernel programs, sockets; then it drops capabilities. The loop's thread is the only one but those of
+// logging, the manifests' watch and reports, which talk to it through its mailbox.
+#pragma once
+#include "agent/census.h"
+#include "agent/reports.h"
+#include "agent/settings.h"
+#include "agent/status.h"
+#include "lib/base/metrics.h"
+#include "lib/control/server.h"
+#include "lib/io/scope.h"
+
+#include <memory>
+
+namespace culvert::agent {
+
+class Agent {
+public:
+    static Result<std::unique_ptr<Agent>> start(const Settings& settings);
+    ~Agent();
+    void run();  // until SIGTERM or SIGINT
+
+private:
+    struct Opened;  // what start() has in hand
+    Agent(const Settings& settings, Opened opened);
+    Result<Done> open_doors();
+
+    io::Task<Result<Done>> keep_census();
+    io::Task<Result<Done>> tick();
+    io::Task<Result<Done>> watch_addresses();
+    io::Task<Result<Done>> hear_refusals();
+    io::Task<Result<Done>> wait_for_signal();
+
+    void follow_watches();
+    void note(const Refusal& refusal);
+    void report();
+    Status status();
+    std::vector<StatusProblem> problems() const;
+    std::vector<std::string> pending() const;
+    h1::Response answer(const h1::Request& request);
+    std::string metrics();
+
+    Settings settings_;
+    Group root_;
+    Group ztunnel_;
+    io::Loop loop_;
+    std::unique_ptr<Capture> capture_;
+    io::Event changed_;
+    ZdsServer zds_;
+    Census census_;
+    std::unique_ptr<Reports> reports_;
+    std::unique_ptr<kube::Watch> watch_;
+    Fd signals_;
+    Fd addresses_;  // an epoll of the pods' netlink sockets: one task waits for all
+    std::map<std::string, std::map<std::string, std::uint64_t>>
+        refusals_;  // by pod and word; pods of the census only
+    std::deque<RecentRefusal> recent_;
+    Registry registry_;
+    std::map<std::string, std::uint64_t, std::less<>> counted_;  // outcomes already in the registry
+    io::Scope tasks_;
+    io::Scope last_;  // waits for the signal, then for tasks_
+    control::Server control_;
+};
+
+// SIGTERM and SIGINT, for the whole process: called before any thread is made, so that only the descriptor
+// gets them.
+void block_signals();
+
+// Takes away what agents with these settings left behind: pins, cgroup, sockets, directories (decision 18).
+Result<Done> uninstall(const Settings& settings);
+
+}  // namespace culvert::agent

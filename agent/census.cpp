@@ -1,0 +1,182 @@
+#include "agent/census.h"
+
+#include "lib/base/log.h"
+
+#include <algorithm>
+#include <sys/stat.h>
+#include <variant>
+
+namespace culvert::agent {
+namespace {
+
+void log_step(const Pod& pod, Step before) {
+    if (pod.step == before) return;
+    log::info("enrol", "pod " + pod.spec.key() + ": " + std::string(word(pod.step)),
+              {log::text("uid", pod.uid), log::text("reason", pod.error)});
+}
+
+}  // namespace
+
+Census::Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels)
+    : options_(std::move(options)), kernel_(kernel), ztunnels_(ztunnels) {}
+
+void Census::learn(kube::SnapshotPtr snapshot) {
+    problems_ = snapshot->problems;
+    auto is_error = [](const kube::Problem& one) { return one.severity == kube::Problem::Severity::error; };
+    auto is_directory = [&](const kube::Problem& one) {
+        return is_error(one) && one.file == options_.manifests;
+    };
+    // A directory that cannot be read says nothing about any pod: nobody leaves the mesh because a disk is
+    // not mounted.
+    if (std::ranges::any_of(problems_, is_directory)) return;
+    whole_ = std::ranges::none_of(problems_, is_error);
+    snapshot_ = std::move(snapshot);
+    changed_ = true;
+}
+
+std::map<std::string, PodSpec> Census::specs_of(const kube::Snapshot& snapshot) const {
+    std::vector<const kube::PeerAuthentication*> policies;
+    for (const auto& [key, object] : snapshot.objects)
+        if (auto* policy = std::get_if<kube::PeerAuthentication>(object.get())) policies.push_back(policy);
+    std::map<std::string, PodSpec> specs;
+    for (const auto& [key, object] : snapshot.objects) {
+        auto* pod = std::get_if<kube::Pod>(object.get());
+        if (!pod || pod->node != options_.node_name) continue;
+        auto home = snapshot.objects.find({kube::Kind::namespace_, {}, pod->metadata.namespace_});
+        const kube::Namespace* found =
+            home == snapshot.objects.end() ? nullptr : std::get_if<kube::Namespace>(home->second.get());
+        PodSpec spec = describe(*pod, found, options_.membership);
+        spec.strict = strict_applies(*pod, policies, options_.root_namespace);
+        specs.emplace(spec.key(), std::move(spec));
+    }
+    return specs;
+}
+
+void Census::follow_manifests() {
+    changed_ = false;
+    std::map<std::string, PodSpec> specs = specs_of(*snapshot_);
+    for (auto at = pods_.begin(); at != pods_.end();) {
+        auto spec = specs.find(at->first);
+        // Another uid or another place is another pod of the same name.
+        bool same = spec != specs.end() && spec->second.uid == at->second->spec.uid &&
+                    spec->second.netns_path == at->second->spec.netns_path;
+        if (!same) retire(std::move(at->second));
+        at = same ? std::next(at) : pods_.erase(at);
+    }
+    for (auto& [key, spec] : specs) {
+        std::unique_ptr<Pod>& pod = pods_[key];
+        if (!pod) pod = std::make_unique<Pod>();
+        pod->wanted = spec.membership == Membership::member;
+        pod->spec = std::move(spec);
+    }
+}
+
+void Census::retire(std::unique_ptr<Pod> pod) {
+    pod->wanted = false;
+    if (pod->netns.open()) leaving_.push_back(std::move(pod));
+}
+
+void Census::abandon(Pod& pod) {
+    log::warn("enrol", "the network namespace of pod " + pod.spec.key() + " is gone",
+              {log::text("path", pod.spec.netns_path)});
+    ztunnels_.untell(pod.uid);
+    // Descriptors would keep the namespace alive; the kernel keeps what is in it captured as long as it
+    // lives.
+    Pod fresh;
+    fresh.spec = pod.spec;
+    fresh.wanted = pod.wanted;
+    pod = std::move(fresh);
+}
+
+bool Census::is_taken(const Pod& pod) const {
+    if (pod.cookie == options_.node_cookie) return true;
+    return std::ranges::any_of(pods_, [&](const auto& other) {
+        return other.second.get() != &pod && other.second->netns.open() && other.second->cookie == pod.cookie;
+    });
+}
+
+void Census::look_after(Pod& pod) {
+    Step before = pod.step;
+    if (pod.netns.open() && namespace_changed(pod)) abandon(pod);
+    if (!pod.netns.open() && (!pod.spec.netns_path.empty())) {
+        Result<Done> opened = open_namespace(pod);
+        if (!opened && opened.error().reason != Reason::closed) pod.error = opened.error().to_string();
+        if (opened && is_taken(pod)) {
+            // Capturing the node, or one namespace for two pods, would be worse than not capturing.
+            Pod fresh;
+            fresh.spec = pod.spec;
+            fresh.wanted = pod.wanted;
+            pod = std::move(fresh);
+            pod.step = Step::wait_for_namespace;
+            pod.error = "the namespace at " + pod.spec.netns_path + " is the node's own or another pod's";
+            return;
+        }
+    }
+    advance(pod, kernel_, ztunnels_, options_.sweeping);
+    log_step(pod, before);
+}
+
+void Census::round() {
+    if (!snapshot_) return;
+    if (changed_) follow_manifests();
+    std::erase_if(leaving_, [&](const std::unique_ptr<Pod>& pod) {
+        Step before = pod->step;
+        advance(*pod, kernel_, ztunnels_, options_.sweeping);
+        log_step(*pod, before);
+        return pod->step == Step::out;
+    });
+    for (auto& [key, pod] : pods_) look_after(*pod);
+    drop_leftovers();
+}
+
+// What is in the kernel and not among our pods: dead namespaces, pods that left the manifests while no agent
+// ran, and what was abandoned.
+void Census::drop_leftovers() {
+    abandoned_.clear();
+    for (const KnownPod& known : kernel_.known()) {
+        auto is_known = [&](const auto& pod) { return pod->netns.open() && pod->cookie == known.cookie; };
+        if (std::ranges::any_of(leaving_, is_known)) continue;
+        if (std::ranges::any_of(pods_, [&](const auto& pod) { return is_known(pod.second); })) continue;
+        auto named = pods_.find(known.name);
+        bool released = whole_ && (named == pods_.end() || !named->second->wanted);
+        if (!known.alive || released) {
+            log::info("enrol", "forgetting " + (known.name.empty() ? std::string("a pod") : known.name),
+                      {log::text("reason",
+                                 known.alive ? "it is not in the mesh any more" : "its namespace is gone")});
+            kernel_.forget(known.cookie);
+        } else {
+            abandoned_.push_back(known.name);
+        }
+    }
+}
+
+bool Census::settled() const {
+    if (!leaving_.empty()) return false;
+    return std::ranges::all_of(pods_, [](const auto& pod) {
+        Step step = pod.second->step;
+        return !pod.second->wanted || (step == Step::enrolled && pod.second->facts.announced);
+    });
+}
+
+void Census::addresses_changed(int watch) {
+    for (auto& [key, pod] : pods_) {
+        if (!pod->watch.open() || pod->watch.get() != watch) continue;
+        read_addresses(*pod);
+        look_after(*pod);
+    }
+}
+
+std::vector<int> Census::watches() const {
+    std::vector<int> all;
+    for (const auto& [key, pod] : pods_)
+        if (pod->watch.open()) all.push_back(pod->watch.get());
+    return all;
+}
+
+std::string Census::name_of(std::uint32_t slot) const {
+    for (const auto& [key, pod] : pods_)
+        if (slot != 0 && pod->kernel.id == slot) return key;
+    return {};
+}
+
+}  // namespace culvert::agent
