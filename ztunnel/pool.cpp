@@ -27,10 +27,19 @@ Pool::Waiter::Waiter(io::Loop& loop, std::vector<Waiter*>& list) : waiters(list)
 }
 Pool::Waiter::~Waiter() { std::erase(waiters, this); }
 
+Pool::Use::Use(Pool& of, const Hop& hop) : pool(of), found(*of.groups_.try_emplace(hop).first) {
+    ++found.second.users;
+}
+Pool::Use::~Use() {
+    --found.second.users;
+    pool.drop_if_unused(found);
+}
+
 io::Task<Result<Done>> Pool::open(const Hop& hop, Tunnel& tunnel, const h2::ConnectRequest& request) {
+    Use use(*this, hop);
+    Found& found = use.found;
     for (;;) {
         if (closed_) co_return refuse(Reason::draining);
-        Found& found = *groups_.try_emplace(hop).first;
         Link* link = best(found.second);
         if (link && (!link->busy() || !may_dial(found.second))) co_return link->open(tunnel, request);
         Result<Done> dialled = start_dial(found);
@@ -38,9 +47,8 @@ io::Task<Result<Done>> Pool::open(const Hop& hop, Tunnel& tunnel, const h2::Conn
         if (dialled) continue;
         // A further link failed: better a busy one than none.
         link = best(found.second);
-        if (link && dialled.error().reason != Reason::cancelled) co_return link->open(tunnel, request);
-        drop_if_unused(found);
-        co_return dialled;
+        if (!link || dialled.error().reason == Reason::cancelled) co_return dialled;
+        co_return link->open(tunnel, request);
     }
 }
 

@@ -65,14 +65,24 @@ private:
     struct Group {
         std::vector<Entry> entries;
         std::vector<Waiter*> waiters;
+        std::size_t users = 0;  // calls of open() that look at it
         bool dialling = false;
-        bool unused() const { return entries.empty() && waiters.empty() && !dialling; }
+        bool unused() const { return entries.empty() && users == 0 && !dialling; }
     };
     struct Hash {
         std::size_t operator()(const Hop& hop) const noexcept;
     };
     using Groups = std::unordered_map<Hop, Group, Hash>;
     using Found = Groups::value_type;
+
+    // Keeps a group while open() looks at it; the last one that lets an unused group go erases it.
+    struct Use {
+        Use(Pool& pool, const Hop& hop);
+        ~Use();
+        Use(const Use&) = delete;
+        Pool& pool;
+        Found& found;
+    };
 
     io::Task<void> live(Found& group);
     io::Task<Result<Done>> wait_for_dial(Found& group);
