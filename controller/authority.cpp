@@ -1,0 +1,48 @@
+#include "controller/authority.h"
+
+namespace culvert::controller {
+
+Result<xds::Caller> Gatekeeper::authenticate(std::string_view bearer, std::string_view peer) {
+    auto judge = [&]() -> Result<xds::Caller> {
+        if (bearer.empty()) return refuse(Reason::token_rejected, "no token was sent");
+        TRY(std::string node, parts_.tokens.verify(bearer, parts_.clock.wall()));
+        if (!parts_.residents.knows(node))
+            return refuse(Reason::token_rejected, "node " + node + " does not exist");
+        return xds::Caller{std::move(node), std::string(peer)};
+    };
+    Result<xds::Caller> caller = judge();
+    if (!caller) parts_.refusals.count(caller.error(), "a caller at " + std::string(peer));
+    return caller;
+}
+
+// In this order, so that what an unauthorised caller learns is only that it is one.
+Result<std::vector<std::string>> Gatekeeper::decide(const xds::Caller& caller,
+                                                    const xds::SignRequest& request) const {
+    if (request.impersonate.empty())
+        return refuse(Reason::ca_rejected,
+                      "a node has no certificate of its own: name an identity of one of its pods");
+    const auto identity = mesh::Identity::parse(request.impersonate);
+    if (!identity) return refuse(Reason::tls_identity, "the asked identity is no SPIFFE id of a mesh");
+    if (identity->trust_domain != parts_.mesh.trust_domain)
+        return refuse(Reason::tls_identity, "the asked identity is of another trust domain");
+    if (!parts_.residents.lives_on(caller.node, identity->name_space, identity->service_account))
+        return refuse(Reason::ca_rejected, "no pod with the asked identity is on the caller's node");
+    TRY(tls::Csr csr, tls::Csr::parse(request.csr));
+    if (csr.identity() != *identity)
+        return refuse(Reason::tls_identity,
+                      "the request names " + csr.identity().to_string() + ", not what was asked for");
+    TRY(tls::Authority::Signed made, parts_.authority.sign(csr, request.ttl, parts_.clock.wall()));
+    return std::move(made.chain);
+}
+
+void Gatekeeper::sign(const xds::Caller& caller, xds::SignRequest request, xds::SignAnswer answer) {
+    auto chain = decide(caller, request);
+    if (chain)
+        parts_.metrics.counter("culvert_ca_signed", "Certificates that the controller signed").add();
+    else
+        parts_.refusals.count(chain.error(), "a certificate for " + request.impersonate.substr(0, 256) +
+                                                 " to node " + caller.node + " at " + caller.peer);
+    answer(std::move(chain));
+}
+
+}  // namespace culvert::controller

@@ -1,0 +1,148 @@
+#include "controller/engine.h"
+
+#include "lib/base/log.h"
+
+#include <algorithm>
+
+namespace culvert::controller {
+namespace {
+
+constexpr auto renew_every = std::chrono::minutes(10);
+
+// Each problem once, when it appears.
+void log_new(const std::vector<kube::Problem>& before, const std::vector<kube::Problem>& now) {
+    for (const kube::Problem& one : now)
+        if (std::ranges::find(before, one) == before.end()) log::warn("controller", one.to_string());
+}
+
+}  // namespace
+
+Engine::Engine(Mesh mesh, Enrolments enrolments, Parts parts)
+    : parts_(std::move(parts)), graph_(std::move(mesh)), enrolments_(std::move(enrolments)),
+      publish_(parts_.publish), now_(std::make_shared<const kube::Snapshot>()) {}
+
+void Engine::manifests(kube::SnapshotPtr now) {
+    {
+        const std::lock_guard guard(lock_);
+        const bool waiting = next_ != nullptr;
+        next_ = std::move(now);
+        if (waiting) return;  // whoever takes it takes this one
+    }
+    parts_.worker.post([this] { take_manifests(); });
+}
+
+void Engine::report(const xds::Caller& caller, xds::Report report, Applied applied) {
+    parts_.worker.post([this, caller, report = std::move(report), applied = std::move(applied)]() mutable {
+        take_report(caller, report, std::move(applied));
+    });
+}
+
+void Engine::take_manifests() {
+    kube::SnapshotPtr next;
+    {
+        const std::lock_guard guard(lock_);
+        next = std::exchange(next_, nullptr);
+    }
+    // Two sorted maps side by side; files that did not change gave the same pointers.
+    auto old_at = now_->objects.begin();
+    auto new_at = next->objects.begin();
+    const auto old_end = now_->objects.end();
+    const auto new_end = next->objects.end();
+    while (old_at != old_end || new_at != new_end) {
+        if (new_at == new_end || (old_at != old_end && old_at->first < new_at->first)) {
+            replace(old_at->first, old_at->second, nullptr);
+            ++old_at;
+        } else if (old_at == old_end || new_at->first < old_at->first) {
+            replace(new_at->first, nullptr, new_at->second);
+            ++new_at;
+        } else {
+            if (old_at->second != new_at->second) replace(new_at->first, old_at->second, new_at->second);
+            ++old_at;
+            ++new_at;
+        }
+    }
+    log_new(now_->problems, next->problems);
+    now_ = std::move(next);
+    auto nodes = parts_.residents.nodes();
+    for (const std::string& node : nodes_)
+        if (!nodes.contains(node)) enrolments_.forget(node);
+    nodes_ = std::move(nodes);
+    if (std::exchange(first_, false))
+        renew_files();
+    else if (auto done = parts_.files.refresh(nodes_, parts_.worker.clock().wall()); !done)
+        log::error("controller", "a node's files cannot be written",
+                   {log::text("error", done.error().to_string())});
+    flush_soon();
+}
+
+void Engine::replace(const kube::Key& key, const kube::ObjectPtr& before, const kube::ObjectPtr& now) {
+    parts_.residents.replace(before.get(), now.get());
+    if (now)
+        graph_.set(enrolments_.seen(now));
+    else
+        graph_.erase(key);
+}
+
+void Engine::take_report(const xds::Caller& caller, const xds::Report& report, Applied applied) {
+    auto changed = enrolments_.apply(caller.node, report);
+    Result<Done> saved = Done{};
+    if (changed && !changed->empty()) saved = enrolments_.save(caller.node);
+    if (!changed || !saved) {
+        // Not acknowledged: the agent says it again on its next stream.
+        const Error& why = changed ? saved.error() : changed.error();
+        parts_.refusals.count(why, "a report of node " + caller.node + " at " + caller.peer);
+        if (!changed) return;
+    }
+    for (const std::string& name : *changed) see_again(name);
+    if (saved) applied_.push_back(std::move(applied));
+    flush_soon();
+}
+
+void Engine::see_again(const std::string& pod) {
+    const std::size_t slash = pod.find('/');
+    auto found = now_->objects.find({kube::Kind::pod, pod.substr(0, slash), pod.substr(slash + 1)});
+    if (found != now_->objects.end()) graph_.set(enrolments_.seen(found->second));
+}
+
+void Engine::flush_soon() {
+    if (std::exchange(flush_posted_, true)) return;
+    parts_.worker.post([this] { flush(); });
+}
+
+void Engine::flush() {
+    flush_posted_ = false;
+    const Graph::Changes changes = graph_.flush();
+    publish_.apply(changes);
+    parts_.metrics.counter("culvert_controller_recomputed", "Derivations of the graph that were computed")
+        .add(changes.recomputed);
+    for (Applied& applied : std::exchange(applied_, {})) applied();
+    show();
+}
+
+void Engine::renew_files() {
+    if (auto done = parts_.files.refresh(nodes_, parts_.worker.clock().wall()); !done)
+        log::error("controller", "a node's files cannot be written",
+                   {log::text("error", done.error().to_string())});
+    parts_.worker.after(renew_every, [this] { renew_files(); });
+}
+
+void Engine::show() {
+    auto picture = std::make_shared<Picture>();
+    for (const kube::Problem& one : now_->problems)
+        (one.severity == kube::Problem::Severity::error ? picture->problems : picture->warnings)
+            .push_back(one);
+    for (kube::Problem& one : graph_.notes()) picture->warnings.push_back(std::move(one));
+    for (const auto& [key, object] : now_->objects) ++picture->objects[std::string(kube::word(key.kind))];
+    picture->addresses = publish_.current()->size(xds::Type::address);
+    picture->policies = publish_.current()->size(xds::Type::authorization);
+    picture->sequence = publish_.current()->sequence();
+    for (const std::string& node : nodes_) {
+        Picture::Node one{node, {}};
+        for (const auto& [name, said] : enrolments_.of(node))
+            one.pods.push_back({name, said.enrolled, said.reason});
+        picture->nodes.push_back(std::move(one));
+    }
+    parts_.board.set(std::move(picture));
+}
+
+}  // namespace culvert::controller

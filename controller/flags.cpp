@@ -1,0 +1,78 @@
+#include "controller/flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include <sstream>
+
+namespace culvert::controller {
+namespace {
+
+constexpr const char* about =
+    "The controller of a Culvert mesh: reads objects, tells every node who is where and what is allowed,\n"
+    "and signs certificates.\n"
+    "\n"
+    "  controller --manifests ./mesh --state-dir /var/lib/culvert --serving-name controller.example\n"
+    "\n"
+    "Manifests are Kubernetes and Istio objects as YAML: Namespace, Node, Pod, Service, EndpointSlice, "
+    "ServiceEntry,\n"
+    "AuthorizationPolicy, PeerAuthentication. They are watched: a changed file is in force at once, a bad "
+    "one leaves\n"
+    "its last good objects in force and shows in http://localhost:15014/status.\n"
+    "\n"
+    "For each Node the directory STATE/nodes/NAME holds the token and the root certificate with which that "
+    "node's\n"
+    "agent and ztunnel connect; copy it there. The state directory holds the mesh's root key: keep it.";
+
+void add_serve(CLI::App& app, Command& command) {
+    Options& o = command.options;
+    app.add_option("--manifests", o.manifests, "directory of manifests (*.yaml, *.yml, *.json)")
+        ->capture_default_str();
+    app.add_option("--state-dir", o.state_dir, "root key, node tokens, enrolments; made with mode 0700")
+        ->capture_default_str();
+    app.add_option("--listen", o.listen, "address of discovery, certificates and reports (gRPC with TLS)")
+        ->capture_default_str();
+    app.add_option("--status", o.status, "address of /status, /metrics and /healthz/ready")
+        ->capture_default_str();
+    app.add_option("--serving-name", o.serving_names,
+                   "DNS name or IP address by which nodes reach us, for our certificate; repeatable");
+    app.add_option("--cluster-id", o.mesh.cluster_id, "name of this cluster in workload ids")
+        ->capture_default_str();
+    app.add_option("--cluster-domain", o.mesh.cluster_domain, "services are NAME.NAMESPACE.svc.DOMAIN")
+        ->capture_default_str();
+    app.add_option("--trust-domain", o.mesh.trust_domain,
+                   "identities are spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
+        ->capture_default_str();
+    app.add_option("--root-namespace", o.mesh.root_namespace,
+                   "policies here without a selector hold for the whole mesh")
+        ->capture_default_str();
+    app.add_option("--network", o.mesh.network, "network that the pods are on; empty: the default one");
+    app.add_flag("--l7-fail-open", o.mesh.l7_fail_open,
+                 "serve at L4 what has a policy that only a waypoint can enforce; by default it is refused");
+    app.add_option("--log", command.log_filter, "log level, \"info\" or \"info,xds=debug\"")
+        ->capture_default_str();
+    app.add_flag("--log-json", command.log_json, "log as JSON");
+}
+
+}  // namespace
+
+std::expected<Command, Exit> parse_command(int count, const char* const* words) {
+    Command command;
+    CLI::App app(about, "controller");
+    app.set_help_flag("-h,--help", "print this and leave");
+    app.set_version_flag("--version", "culvert controller 0.1.0");
+    add_serve(app, command);
+    CLI::App* validate = app.add_subcommand(
+        "validate", "read a directory of manifests, print what is wrong, exit 1 if anything is");
+    validate->add_option("directory", command.manifests, "directory of manifests")->required();
+    try {
+        app.parse(count, words);
+    } catch (const CLI::ParseError& error) {
+        std::ostringstream out, err;
+        const int code = app.exit(error, out, err);
+        return std::unexpected(Exit{out.str() + err.str(), code == 0 ? 0 : 2});
+    }
+    if (validate->parsed()) command.verb = Command::Verb::validate;
+    return command;
+}
+
+}  // namespace culvert::controller
