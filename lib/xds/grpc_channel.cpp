@@ -2,6 +2,7 @@
 
 #include "lib/base/log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_certificate_verifier.h>
@@ -98,6 +99,11 @@ void to_our_log(gpr_log_func_args* line) {
     log::write(level, "grpc", line->message);
 }
 
+// A message that does not parse is a refusal with its reason; protobuf would also print a line for each.
+void no_protobuf_lines(google::protobuf::LogLevel, const char*, int, const std::string& message) {
+    log::debug("grpc", message);
+}
+
 }  // namespace
 
 void prepare_grpc() {
@@ -105,6 +111,7 @@ void prepare_grpc() {
     std::call_once(once, [] {
         setenv("GRPC_DNS_RESOLVER", "native", 0);
         gpr_set_log_function(to_our_log);
+        google::protobuf::SetLogHandler(no_protobuf_lines);
     });
 }
 

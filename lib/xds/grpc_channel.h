@@ -11,9 +11,9 @@
 
 namespace culvert::xds {
 
-// Once for the process, before its first channel or server: gRPC's messages go to our log (target grpc), and
-// names are looked up by the C library, in whose order everybody else looks them up. c-ares, gRPC's own
-// choice, also leaks a name with each look-up in the versions of Debian 12.
+// Once for the process, before its first channel or server: gRPC's and protobuf's messages go to our log
+// (target grpc), and names are looked up by the C library, in whose order everybody else looks them up.
+// c-ares, gRPC's own choice, also leaks a name with each look-up in the versions of Debian 12.
 void prepare_grpc();
 
 // "host:port" of an endpoint's address, and the host alone: what the certificate must name.

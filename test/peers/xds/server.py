@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A controller in Python that judges our client: every request is checked against what the wire demands.
 
-  server.py KEY CERT TOKEN    prints `port N`, then goes through its script with the client; `ok` or `fail: why` at the end
+  server.py KEY CERT TOKEN
+
+Prints `port N`, goes through its script with the client, ends with `ok` or `fail: why`.
 """
 import datetime
 import queue
 import sys
-import threading
 import traceback
 from concurrent import futures
 
@@ -33,10 +34,10 @@ def resource(name, version, type_url, message):
 
 def good_workload():
     workload = stubs.mesh.Workload(
-        uid="Kubernetes//Pod/shop/web-1", name="web-1", namespace="shop", addresses=[bytes([10, 0, 0, 1]), bytes(15) + b"\1"],
-        network="east", tunnel_protocol=1, trust_domain="example.org", service_account="web", node="n1", canonical_name="web",
-        canonical_revision="v2", workload_type=2, workload_name="web", native_tunnel=True, authorization_policies=["shop/p"],
-        status=1, cluster_id="c1", network_mode=1)
+        uid="Kubernetes//Pod/shop/web-1", name="web-1", namespace="shop",
+        addresses=[bytes([10, 0, 0, 1]), bytes(15) + b"\1"], network="east", tunnel_protocol=1,
+        trust_domain="example.org", service_account="web", node="n1", canonical_name="web", canonical_revision="v2",
+        workload_type=2, workload_name="web", native_tunnel=True, authorization_policies=["shop/p"], status=1, cluster_id="c1", network_mode=1)
     workload.services["shop/web.shop.svc.cluster.local"].ports.add(service_port=80, target_port=8080)
     workload.locality.region = "eu"
     workload.capacity.value = 3
@@ -61,24 +62,30 @@ def bad_workload():
 
 def check_caller(context):
     metadata = dict(context.invocation_metadata())
-    expect(metadata.get("authorization") == f"Bearer {token}", f"authorization is {metadata.get('authorization')}")
+    expect(metadata.get("authorization") == f"Bearer {token}",
+           f"authorization is {metadata.get('authorization')}")
     expect(metadata.get("clusterid") == "Kubernetes", f"clusterid is {metadata.get('clusterid')}")
     expect(metadata.get("x-team") == "blue", "the extra header is missing")
 
 
 def check_first(request, type_url):
     expect(request.type_url == type_url, f"asked for {request.type_url}, not {type_url}")
-    expect(request.node.id == "ztunnel~10.9.8.7~z.istio-system~istio-system.svc.cluster.local", request.node.id)
+    expect(request.node.id == "ztunnel~10.9.8.7~z.istio-system~istio-system.svc.cluster.local",
+           request.node.id)
     fields = {name: value.string_value for name, value in request.node.metadata.fields.items() if name != "LABELS"}
-    expect(fields == {"NAME": "z", "NAMESPACE": "istio-system", "INSTANCE_IPS": "10.9.8.7", "NODE_NAME": "n1", "X": "y"}, fields)
+    wanted = {"NAME": "z", "NAMESPACE": "istio-system", "INSTANCE_IPS": "10.9.8.7", "NODE_NAME": "n1", "X": "y"}
+    expect(fields == wanted, fields)
     labels = request.node.metadata.fields["LABELS"].struct_value.fields
     expect(labels["a"].number_value == 1, "ISTIO_METAJSON_ is not a JSON value")
-    expect(not request.resource_names_subscribe and not request.resource_names_unsubscribe, "a wildcard names nothing")
-    expect(not request.response_nonce and not request.HasField("error_detail"), "a first request answers nothing")
+    expect(not request.resource_names_subscribe and not request.resource_names_unsubscribe,
+           "a wildcard names nothing")
+    expect(not request.response_nonce and not request.HasField("error_detail"),
+           "a first request answers nothing")
 
 
 def check_answer(request, type_url, nonce):
-    expect(request.type_url == type_url and request.response_nonce == nonce, f"answered {request.response_nonce}, not {nonce}")
+    expect(request.type_url == type_url and request.response_nonce == nonce,
+           f"answered {request.response_nonce}, not {nonce}")
     expect(not request.HasField("node"), "the node is for first requests")
 
 
@@ -109,7 +116,8 @@ class Discovery(stubs.discovery_grpc.AggregatedDiscoveryServiceServicer):
             resource("shop/web.shop.svc.cluster.local", "1", ADDRESS, good_service())])
         answer = next(requests)
         check_answer(answer, ADDRESS, "n1")
-        expect(answer.error_detail.message == "bad: tunnel protocol LEGACY_ISTIO_MTLS is not supported", answer.error_detail.message)
+        expect(answer.error_detail.message == "bad: tunnel protocol LEGACY_ISTIO_MTLS is not supported",
+               answer.error_detail.message)
         expect(answer.error_detail.code == 0, "a NACK has code 0")
 
         policy = stubs.policy.Authorization(name="p", namespace="shop", scope=2, action=1)
@@ -139,9 +147,11 @@ class Discovery(stubs.discovery_grpc.AggregatedDiscoveryServiceServicer):
         addresses, policies = next(requests), next(requests)
         check_first(addresses, ADDRESS)
         check_first(policies, AUTHORIZATION)
-        expect(dict(addresses.initial_resource_versions) == {"Kubernetes//Pod/shop/web-1": "1", "shop/web.shop.svc.cluster.local": "1"},
-               f"reported {dict(addresses.initial_resource_versions)}")
-        expect(dict(policies.initial_resource_versions) == {"shop/p": ""}, f"reported {dict(policies.initial_resource_versions)}")
+        reported = dict(addresses.initial_resource_versions)
+        wanted = {"Kubernetes//Pod/shop/web-1": "1", "shop/web.shop.svc.cluster.local": "1"}
+        expect(reported == wanted, f"reported {reported}")
+        reported = dict(policies.initial_resource_versions)
+        expect(reported == {"shop/p": ""}, f"reported {reported}")
         yield Response(type_url=ADDRESS, nonce="a", removed_resources=["shop/web.shop.svc.cluster.local"])
         yield Response(type_url=AUTHORIZATION, nonce="b")
         check_answer(next(requests), ADDRESS, "a")
@@ -155,21 +165,25 @@ class Authority(stubs.ca_grpc.IstioCertificateServiceServicer):
     """A root, an intermediate, and one answer for each way in which a CA can be right or wrong."""
 
     def __init__(self):
-        self.root_key, self.key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        self.root_key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self.root = self.certificate("peer root", self.root_key.public_key(), "peer root", self.root_key, ca=True)
-        self.intermediate = self.certificate("peer intermediate", self.key.public_key(), "peer root", self.root_key, ca=True)
+        self.intermediate = self.certificate("peer intermediate", self.key.public_key(), "peer root", self.root_key,
+                                             ca=True)
         self.other = self.certificate("other root", self.key.public_key(), "other root", self.key, ca=True)
 
     @staticmethod
     def certificate(subject, public, issuer, signer, ca=False, uri=None):
         now = datetime.datetime.utcnow()
+        name = lambda text: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
         builder = (x509.CertificateBuilder().public_key(public).serial_number(x509.random_serial_number())
-                   .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else []))
-                   .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-                   .not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + datetime.timedelta(hours=1))
+                   .subject_name(name(subject)).issuer_name(name(issuer))
+                   .not_valid_before(now - datetime.timedelta(minutes=5))
+                   .not_valid_after(now + datetime.timedelta(hours=1))
                    .add_extension(x509.BasicConstraints(ca, None), critical=True))
         if uri:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True)
+            names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+            builder = builder.add_extension(names, critical=True)
         return builder.sign(signer, hashes.SHA256())
 
     def CreateCertificate(self, request, context):
@@ -186,7 +200,8 @@ class Authority(stubs.ca_grpc.IstioCertificateServiceServicer):
         expect(isinstance(csr.public_key().curve, ec.SECP256R1), "the key is not on P-256")
         expect(isinstance(csr.signature_hash_algorithm, hashes.SHA256), "not SHA-256")
         expect(not list(csr.subject), "the subject is not empty")
-        expect(len(csr.extensions) == 1 and csr.extensions[0].critical, "one critical extension, nothing else")
+        expect(len(csr.extensions) == 1 and csr.extensions[0].critical,
+               "one critical extension, nothing else")
         names = [name.value for name in csr.extensions[0].value]
         expect(names == [asked], f"the CSR names {names}, the request {asked}")
         expect(request.validity_duration == 3600, f"asks for {request.validity_duration} s")
@@ -199,7 +214,8 @@ class Authority(stubs.ca_grpc.IstioCertificateServiceServicer):
         pem = lambda certificate: certificate.public_bytes(serialization.Encoding.PEM).decode()
         if account == "lonely":
             return stubs.ca.IstioCertificateResponse(cert_chain=[pem(leaf)])
-        return stubs.ca.IstioCertificateResponse(cert_chain=[pem(leaf), pem(self.intermediate), pem(self.root) + pem(self.other)])
+        chain = [pem(leaf), pem(self.intermediate), pem(self.root) + pem(self.other)]
+        return stubs.ca.IstioCertificateResponse(cert_chain=chain)
 
 
 def main():
@@ -210,7 +226,6 @@ def main():
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
     server.start()
     say(f"port {port}")
-    threading.Thread(target=lambda: (sys.stdin.read(), verdict.put("fail: the test went away")), daemon=True).start()
     said = verdict.get(timeout=60)
     say(said)
     sys.stdin.read()  # serves certificates until the test is done
