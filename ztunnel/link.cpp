@@ -14,6 +14,9 @@ namespace {
 // takes back what we said last.
 constexpr Duration farewell = std::chrono::seconds(5);
 
+// What waits for the socket of a link that is better left to whoever fills it.
+constexpr std::size_t busy_unsent = 64 << 10;
+
 h2::Settings settings_for(h2::Role role, const Settings& settings) {
     h2::Settings result = role == h2::Role::client ? h2::client_settings() : h2::server_settings();
     auto streams = role == h2::Role::client ? settings.streams_per_link_max : settings.accepted_streams_max;
@@ -47,7 +50,7 @@ Link::~Link() {
 
 const mesh::Identity& Link::own_identity() const { return credential_->identity(); }
 
-bool Link::busy() { return outbox_.stalled() || meter_.busy(shard_.loop().now()); }
+bool Link::busy() { return outbox_.unsent() >= busy_unsent || meter_.busy(shard_.loop().now()); }
 
 void Link::start() {
     want_flush();  // the engine's preface and SETTINGS

@@ -145,6 +145,36 @@ io::Task<void> visit(io::Loop& loop, io::Namespace from, Address to, Visit& visi
     visit.done = true;
 }
 
+io::Task<void> visit_quietly(io::Loop& loop, io::Namespace from, Address to, Duration quiet, Visit& visit) {
+    auto dialling = io::connect(loop, from, to, {});
+    auto socket = co_await dialling;
+    visit.connected = socket.has_value();
+    if (socket) {
+        io::Scope waiting(loop);
+        io::Deadline until(loop, waiting, quiet);
+        auto hearing = hear(*socket, visit.got);
+        auto heard = co_await waiting.run(std::move(hearing));
+        if (until.expired()) {
+            socket->shut_write();
+            heard = co_await hear(*socket, visit.got);
+            visit.clean = heard.has_value();
+        }
+    }
+    visit.done = true;
+}
+
+io::Task<void> serve_deaf(io::Scope& scope, io::Namespace where, Address at, Server& server) {
+    auto listener = io::Listener::open(scope.loop(), where, at, {});
+    check(listener.has_value());
+    std::vector<io::Socket> kept;
+    for (;;) {
+        auto socket = co_await listener->accept();
+        if (!socket) break;
+        ++server.accepted;
+        kept.push_back(std::move(*socket));
+    }
+}
+
 io::Task<void> serve(io::Scope& scope, io::Namespace where, Address at, Temper temper, Server& server) {
     auto listener = io::Listener::open(scope.loop(), where, at, {});
     check(listener.has_value());

@@ -37,10 +37,16 @@ bool prefix(Temper temper, const Visit& visit);  // in order as far as it went
 
 io::Task<void> visit(io::Loop& loop, io::Namespace from, Address to, Visit& visit);
 
+// The same, silent for a while before it ends its side.
+io::Task<void> visit_quietly(io::Loop& loop, io::Namespace from, Address to, Duration quiet, Visit& visit);
+
 struct Server {
     std::size_t accepted = 0;
     std::vector<Address> clients;  // whom the app saw
 };
 io::Task<void> serve(io::Scope& scope, io::Namespace where, Address at, Temper temper, Server& server);
+
+// Accepts and never reads.
+io::Task<void> serve_deaf(io::Scope& scope, io::Namespace where, Address at, Server& server);
 
 }  // namespace culvert::test

@@ -75,6 +75,7 @@ public:
     void close();
 
     io::Loop& apps() { return apps_; }
+    tls::HandshakeMaker& handshakes() { return handshakes_; }
     SimNode& node(std::size_t i) { return *nodes_[i]; }
 
     io::SimNetwork network;
