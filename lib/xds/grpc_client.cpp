@@ -8,6 +8,7 @@
 #include "proto/culvert/node/v1/report.grpc.pb.h"
 #include "proto/discovery.grpc.pb.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -113,38 +114,46 @@ class GrpcCa final : public CaTransport {
         auth::IstioCertificateRequest request;
         auth::IstioCertificateResponse response;
         SignAnswer answer;
+        bool landed = false;
     };
-    // Calls on their way, which may outlive this object's use but not the object.
+    // Calls that gRPC has, or that the worker has not answered yet. Destroyed there or with this object,
+    // never on gRPC's threads (grpc_stream.h says why).
     struct Flights {
         std::mutex lock;
         std::condition_variable landed;
-        std::set<Call*> calls;
+        std::set<std::shared_ptr<Call>> calls;
     };
 
 public:
     GrpcCa(Worker& worker, Endpoint endpoint) : worker_(worker), endpoint_(std::move(endpoint)) {}
     ~GrpcCa() override {
         *alive_ = false;
-        std::unique_lock hold(flights_->lock);
-        for (Call* call : flights_->calls) call->context.TryCancel();
-        flights_->landed.wait(hold, [this] { return flights_->calls.empty(); });
+        std::unique_lock hold(flights_.lock);
+        for (const auto& call : flights_.calls) call->context.TryCancel();
+        flights_.landed.wait(hold, [this] {
+            return std::ranges::all_of(flights_.calls, [](const auto& call) { return call->landed; });
+        });
     }
 
     void sign(SignRequest request, SignAnswer answer) override {
         auto call = std::make_shared<Call>();
         call->answer = std::move(answer);
         put(request, call->request);
-        if (Result<Done> ready = prepare(*call); !ready) return deliver(call, ready.error());
+        {
+            std::lock_guard hold(flights_.lock);
+            flights_.calls.insert(call);
+        }
+        if (Result<Done> ready = prepare(*call); !ready) return finish(call, ready.error());
         // tidy: gRPC's deadlines are wall time.
         call->context.set_deadline(std::chrono::system_clock::now() + sign_deadline);
-        {
-            std::lock_guard hold(flights_->lock);
-            flights_->calls.insert(call.get());
-        }
-        auth::IstioCertificateService::Stub(call->channel)
-            .async()
-            ->CreateCertificate(&call->context, &call->request, &call->response,
-                                [this, call](const grpc::Status& status) { finished(call, status); });
+        auth::IstioCertificateService::Stub stub(call->channel);
+        stub.async()->CreateCertificate(&call->context, &call->request, &call->response,
+                                        [this, weak = std::weak_ptr(call)](const grpc::Status& status) {
+                                            auto held = weak.lock();
+                                            std::optional<Error> error;
+                                            if (!status.ok()) error = sign_error(status);
+                                            finish(held, std::move(error));
+                                        });
     }
 
 private:
@@ -163,26 +172,28 @@ private:
         call.channel = channel_;
         return add_metadata(endpoint_, call.context);
     }
-    // On gRPC's thread.
-    void finished(const std::shared_ptr<Call>& call, const grpc::Status& status) {
-        std::optional<Error> error;
-        if (!status.ok()) error = sign_error(status);
-        if (status.error_code() == grpc::StatusCode::UNAVAILABLE)
-            broken_ = true;  // the next request dials anew
-        deliver(call, std::move(error));
-        auto flights = flights_;  // whoever waits for the last to land may be gone then
-        std::lock_guard hold(flights->lock);
-        flights->calls.erase(call.get());
-        flights->landed.notify_all();
-    }
-    void deliver(const std::shared_ptr<Call>& call, std::optional<Error> error) {
-        worker_.post([alive = alive_, call, error = std::move(error)]() mutable {
-            if (!*alive) return;
-            if (error) return call->answer(std::unexpected(*std::move(error)));
-            auto& chain = *call->response.mutable_cert_chain();
-            call->answer(std::vector<std::string>(std::make_move_iterator(chain.begin()),
-                                                  std::make_move_iterator(chain.end())));
+    // On gRPC's thread, or on the worker. `call` is not the last to hold it: `flights_` does until the
+    // worker, or our destructor after this, lets go.
+    void finish(std::shared_ptr<Call>& call, std::optional<Error> error) {
+        if (error && error->reason == Reason::unreachable) broken_ = true;  // the next request dials anew
+        worker_.post([this, alive = alive_, held = std::weak_ptr(call), error = std::move(error)]() mutable {
+            if (*alive) deliver(held.lock(), std::move(error));
         });
+        std::lock_guard hold(flights_.lock);
+        call->landed = true;
+        call.reset();
+        flights_.landed.notify_all();
+    }
+    void deliver(std::shared_ptr<Call> call, std::optional<Error> error) {
+        {
+            std::unique_lock hold(flights_.lock);
+            flights_.landed.wait(hold, [&] { return call->landed; });  // gRPC's thread is about to say so
+            flights_.calls.erase(call);
+        }
+        if (error) return call->answer(std::unexpected(*std::move(error)));
+        auto& chain = *call->response.mutable_cert_chain();
+        call->answer(std::vector<std::string>(std::make_move_iterator(chain.begin()),
+                                              std::make_move_iterator(chain.end())));
     }
 
     Worker& worker_;
@@ -191,7 +202,7 @@ private:
     std::string roots_;
     std::atomic<bool> broken_ = false;
     std::shared_ptr<std::atomic<bool>> alive_ = std::make_shared<std::atomic<bool>>(true);
-    std::shared_ptr<Flights> flights_ = std::make_shared<Flights>();
+    Flights flights_;
 };
 
 }  // namespace

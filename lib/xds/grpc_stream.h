@@ -2,8 +2,9 @@
 // worker and the next message is read only when the worker has dealt with this one. Private to lib/xds.
 //
 // gRPC holds the stream until OnDone. The hold that keeps it open for our writes is let go exactly once: when
-// reading has ended, or when the owner lets go while a message waits at the worker. The worker outlives
-// the stream.
+// reading has ended, or when the owner lets go while a message waits at the worker. The worker outlives the
+// stream, and whoever made it calls detach() before letting go: the last channel of the process must not be
+// destroyed on a thread of gRPC's, which would join itself (CallbackAlternativeCQ, gRPC 1.51).
 #pragma once
 #include "lib/xds/backoff.h"
 #include "lib/xds/worker.h"
@@ -58,7 +59,8 @@ public:
     }
     void cancel() { context_.TryCancel(); }
 
-    // The owner goes: on the worker, or after it has stopped. Returns when gRPC has let go.
+    // The owner goes: on the worker, or after it has stopped. Returns when gRPC has let go. Not to be left
+    // out.
     void detach() {
         detached_ = true;
         context_.TryCancel();
@@ -89,16 +91,14 @@ private:
         if (!ok) requests_.clear();
     }
     void OnDone(const grpc::Status& status) override {
-        auto self = std::move(self_);
-        {
-            std::lock_guard hold(lock_);
-            auto end = stream_end(reached_, status.error_code(), status.error_message());
-            worker_.post([self, end = std::move(end)] {
-                if (!self->detached_) self->end_(end);
-            });
-            done_ = true;
-            wake_.notify_all();
-        }
+        auto end = stream_end(reached_, status.error_code(), status.error_message());
+        worker_.post([self = self_, end = std::move(end)] {
+            if (!self->detached_) self->end_(end);
+        });
+        std::lock_guard hold(lock_);
+        self_.reset();  // never the last: the owner waits for what follows
+        done_ = true;
+        wake_.notify_all();
     }
     void deliver() {
         if (!detached_) message_(response_);
