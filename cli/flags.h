@@ -1,4 +1,5 @@
-// The command line: words in, a Command out. The one adapter of CLI11 here. Help texts live beside the options they explain.
+// The command line: words in, a Command out. The one adapter of CLI11 here. Help texts live beside the
+// options they explain.
 #pragma once
 #include "cli/source.h"
 
@@ -6,7 +7,16 @@
 
 namespace culvert::cli {
 
-enum class Verb : std::uint8_t { status, workload, service, policy, certificate, connections, version, completion };
+enum class Verb : std::uint8_t {
+    status,
+    workload,
+    service,
+    policy,
+    certificate,
+    connections,
+    version,
+    completion
+};
 
 struct Command {
     Verb verb = Verb::status;

@@ -1,6 +1,6 @@
-// JSON as the command line reads it: a value that never throws and never fails to answer. A missing member is an empty value,
-// a wrong type its default: what is shown is a table for people, and a newer program may say more than we know.
-// The one adapter of nlohmann-json here.
+// JSON as the command line reads it: a value that never throws and never fails to answer. A missing member is
+// an empty value, a wrong type its default: what is shown is a table for people, and a newer program may say
+// more than we know. The one adapter of nlohmann-json here.
 #pragma once
 #include "lib/base/result.h"
 
@@ -18,13 +18,13 @@ public:
     static Result<Json> parse(std::string_view text);  // bad_input, with the place
 
     Json operator[](std::string_view member) const;
-    std::vector<Json> items() const;                // of an array, or the values of an object
-    std::vector<std::string> keys() const;          // of an object, in its order
-    std::string text() const;                       // strings bare, numbers and booleans printed, else empty
+    std::vector<Json> items() const;        // of an array, or the values of an object
+    std::vector<std::string> keys() const;  // of an object, in its order
+    std::string text() const;               // strings bare, numbers and booleans printed, else empty
     std::int64_t number() const;
     bool is_true() const;
-    bool empty() const;                             // missing, null, "", [] or {}
-    std::string dump() const;                       // indented
+    bool empty() const;        // missing, null, "", [] or {}
+    std::string dump() const;  // indented
 
 private:
     // Shares the document and points into it.

@@ -1,4 +1,5 @@
-// Where the command line gets its facts: the control ports of the node it runs on and of the controller. Blocking; 5 s a question.
+// Where the command line gets its facts: the control ports of the node it runs on and of the controller.
+// Blocking; 5 s a question.
 #pragma once
 #include "cli/json.h"
 #include "lib/base/ip.h"

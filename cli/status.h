@@ -1,20 +1,21 @@
-// `culvert status`: is the mesh well, seen from this node, and what to do about what is not. Pure: answers of the control ports in,
-// report out. A part that does not answer is itself a finding.
+// `culvert status`: is the mesh well, seen from this node, and what to do about what is not. Pure: answers of
+// the control ports in, report out. A part that does not answer is itself a finding.
 #pragma once
 #include "cli/json.h"
 
 namespace culvert::cli {
 
 struct Answers {
-    Result<Json> controller;      // /status of the controller
-    Result<Json> agent;           // /status of the agent
-    Result<Json> ztunnel;         // /config_dump of ztunnel
-    Result<std::string> ready;    // /healthz/ready of ztunnel
+    Result<Json> controller;    // /status of the controller
+    Result<Json> agent;         // /status of the agent
+    Result<Json> ztunnel;       // /config_dump of ztunnel
+    Result<std::string> ready;  // /healthz/ready of ztunnel
 };
 
 struct Report {
     std::string text;  // for people
-    std::string json;  // for programs: {"healthy":..., "findings":[...], "controller":..., "agent":..., "ztunnel":...}
+    std::string json;  // for programs: {"healthy":..., "findings":[...], "controller":..., "agent":...,
+                       // "ztunnel":...}
     bool healthy = false;
 };
 

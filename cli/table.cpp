@@ -17,7 +17,8 @@ std::string_view shown(const std::string& cell) { return cell.empty() ? "-" : st
 std::string Table::to_string() const {
     std::vector<std::size_t> widths(rows_.front().size());
     for (const auto& row : rows_)
-        for (std::size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], width_of(shown(row[i])));
+        for (std::size_t i = 0; i < widths.size(); ++i)
+            widths[i] = std::max(widths[i], width_of(shown(row[i])));
     std::string out;
     for (const auto& row : rows_) {
         std::string line;

@@ -1,4 +1,5 @@
-// A table as people read it: columns as wide as their widest cell, a heading in capitals, empty cells shown as "-".
+// A table as people read it: columns as wide as their widest cell, a heading in capitals, empty cells shown
+// as "-".
 #pragma once
 #include <string>
 #include <vector>
@@ -8,7 +9,9 @@ namespace culvert::cli {
 class Table {
 public:
     explicit Table(std::vector<std::string> heading) : rows_{std::move(heading)} {}
-    void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }  // as many cells as the heading
+    void add(std::vector<std::string> row) {
+        rows_.push_back(std::move(row));
+    }  // as many cells as the heading
     bool empty() const { return rows_.size() == 1; }
     std::string to_string() const;
 

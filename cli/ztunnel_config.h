@@ -1,4 +1,5 @@
-// `culvert ztunnel-config`: what the node's ztunnel believes, as tables. Pure: configuration dump (wire fact A-5) in, text out.
+// `culvert ztunnel-config`: what the node's ztunnel believes, as tables. Pure: configuration dump (wire fact
+// A-5) in, text out.
 #pragma once
 #include "cli/json.h"
 

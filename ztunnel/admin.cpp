@@ -17,20 +17,25 @@ constexpr std::string_view index_page = R"(<!DOCTYPE html><title>ztunnel</title>
 
 constexpr std::string_view open_metrics = "application/openmetrics-text";
 constexpr std::string_view logging_help =
-    "usage: POST /logging\n       POST /logging?level=LEVEL\n       POST /logging?level=TARGET=LEVEL,TARGET=LEVEL\n"
+    "usage: POST /logging\n       POST /logging?level=LEVEL\n       POST "
+    "/logging?level=TARGET=LEVEL,TARGET=LEVEL\n"
     "LEVEL is one of off, error, warn, info, debug, trace; add &reset to return to the default first\n";
 
 }  // namespace
 
 Result<Done> Admin::listen(const Config& config) {
-    TRY([[maybe_unused]] auto a, server_.listen(config.admin, [this](const auto& request) { return admin(request); }));
-    TRY([[maybe_unused]] auto s, server_.listen(config.stats, [this](const auto& request) { return metrics(request); }));
-    TRY([[maybe_unused]] auto r, server_.listen(config.readiness, [this](const auto& request) { return readiness(request); }));
+    TRY([[maybe_unused]] auto a,
+        server_.listen(config.admin, [this](const auto& request) { return admin(request); }));
+    TRY([[maybe_unused]] auto s,
+        server_.listen(config.stats, [this](const auto& request) { return metrics(request); }));
+    TRY([[maybe_unused]] auto r,
+        server_.listen(config.readiness, [this](const auto& request) { return readiness(request); }));
     return Done{};
 }
 
 h1::Response Admin::admin(const h1::Request& request) {
-    if (request.path == "/") return {.content_type = "text/html; charset=utf-8", .body = std::string(index_page)};
+    if (request.path == "/")
+        return {.content_type = "text/html; charset=utf-8", .body = std::string(index_page)};
     if (request.path == "/config_dump") return {.content_type = "application/json", .body = sources_.dump()};
     if (request.path == "/debug/tasks") return {.body = sources_.tasks()};
     if (request.path == "/logging") return logging(request);
@@ -57,7 +62,8 @@ h1::Response Admin::metrics(const h1::Request& request) {
     if (request.path != "/metrics" && request.path != "/stats/prometheus") return control::not_found();
     if (request.method != "GET" && request.method != "HEAD") return control::method_not_allowed("GET");
     bool open = request.accepts(open_metrics, false);
-    return {.content_type = open ? "application/openmetrics-text;charset=utf-8;version=1.0.0" : "text/plain; charset=utf-8",
+    return {.content_type = open ? "application/openmetrics-text;charset=utf-8;version=1.0.0"
+                                 : "text/plain; charset=utf-8",
             .body = sources_.metrics.render()};
 }
 

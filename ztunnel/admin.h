@@ -1,5 +1,5 @@
-// ztunnel's control ports (wire.md 8.2 to 8.4): admin, metrics (M-1) and readiness. On the control loop;
-// answers are made from what the node hands in, never from a data loop's own state.
+// ztunnel's control ports (wire.md 8.2 to 8.4): admin, metrics (M-1) and readiness.
+// On the control loop; answers are made from what the node hands in, never from a data loop's own state.
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/control/server.h"
@@ -22,7 +22,8 @@ public:
         const Registry& metrics;
     };
 
-    Admin(io::Loop& loop, io::Scope& scope, Sources sources) : server_(loop, scope), sources_(std::move(sources)) {}
+    Admin(io::Loop& loop, io::Scope& scope, Sources sources)
+        : server_(loop, scope), sources_(std::move(sources)) {}
     // A busy port is an error that names it.
     Result<Done> listen(const Config& config);
 

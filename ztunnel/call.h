@@ -1,5 +1,5 @@
-// Runs something on another loop and waits here for what it returned. The one way in which control code and the loops of
-// the data path speak to each other in both directions; none of it is on the path of a byte.
+// Runs something on another loop and waits here for what it returned. The one way in which control code and
+// the loops of the data path speak to each other in both directions; none of it is on the path of a byte.
 #pragma once
 #include "lib/io/scope.h"
 #include "lib/io/task.h"
@@ -9,8 +9,8 @@
 
 namespace culvert::ztunnel {
 
-// `work` runs on `there` even if the waiting task is cancelled meanwhile: what it refers to must outlive that loop's turn.
-// Reason::cancelled if the wait was.
+// `work` runs on `there` even if the waiting task is cancelled meanwhile: what it refers to must outlive that
+// loop's turn. Reason::cancelled if the wait was.
 template <class T>
 io::Task<Result<T>> call(io::Loop& here, io::Loop& there, std::move_only_function<Result<T>()> work) {
     struct Answer {
@@ -18,8 +18,8 @@ io::Task<Result<T>> call(io::Loop& here, io::Loop& there, std::move_only_functio
         io::Event come;
         Result<T> value = refuse(Reason::cancelled);
     };
-    // Shared, because the answer may come after the caller has given up. The event stays on `here`: the last owner is
-    // always a message to `here` or this frame.
+    // Shared, because the answer may come after the caller has given up. The event stays on `here`: the last
+    // owner is always a message to `here` or this frame.
     auto answer = std::make_shared<Answer>(here);
     there.post_message([&here, answer, work = std::move(work)]() mutable {
         here.post_message([answer = std::move(answer), value = work()]() mutable {

@@ -25,11 +25,13 @@ constexpr std::array variables = {
     Variable{"TRUST_DOMAIN", "cluster.local", "of pods that the controller has not described yet"},
     Variable{"XDS_ADDRESS", "https://localhost:15012", "the controller's discovery; https://HOST:PORT"},
     Variable{"CA_ADDRESS", "XDS_ADDRESS", "the controller's certificates"},
-    Variable{"XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "roots that the controller must chain to: path, SYSTEM or PEM"},
+    Variable{"XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem",
+             "roots that the controller must chain to: path, SYSTEM or PEM"},
     Variable{"CA_ROOT_CA", "XDS_ROOT_CA", "the same for certificates"},
     Variable{"ALT_XDS_HOSTNAME", "", "another name that the controller's certificate may have"},
     Variable{"ALT_CA_HOSTNAME", "", "the same for certificates"},
-    Variable{"AUTH_TOKEN", "./var/run/secrets/tokens/istio-token", "this node's token: path, or the token itself"},
+    Variable{"AUTH_TOKEN", "./var/run/secrets/tokens/istio-token",
+             "this node's token: path, or the token itself"},
     Variable{"SECRET_TTL", "24h", "lifetime asked for certificates; renewed at half of it"},
     Variable{"INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the agent (ZDS)"},
     Variable{"INPOD_PORT_REUSE", "true", "let an old and a new ztunnel listen at once"},
@@ -42,14 +44,17 @@ constexpr std::array variables = {
     Variable{"POOL_UNUSED_RELEASE_TIMEOUT", "5m", "a link without a tunnel is released after this"},
     Variable{"CONNECTION_TERMINATION_DEADLINE", "", "how long open connections may go on after SIGTERM"},
     Variable{"TERMINATION_GRACE_PERIOD_SECONDS", "", "else derived from this: less 5 s; unset: 5 s"},
-    Variable{"ZTUNNEL_WORKER_THREADS", "auto", "loops: a number, N% of the CPUs, 0 = all; auto: a quarter, at least 2"},
+    Variable{"ZTUNNEL_WORKER_THREADS", "auto",
+             "loops: a number, N% of the CPUs, 0 = all; auto: a quarter, at least 2"},
     Variable{"ADMIN_ADDR", "127.0.0.1:15000", "admin port"},
     Variable{"STATS_ADDR", "[::]:15020", "metrics port"},
     Variable{"READINESS_ADDR", "[::]:15021", "readiness port"},
     Variable{"RUST_LOG", "info", "log filter: info, or info,access=debug,xds=trace"},
     Variable{"LOG_FORMAT", "plain", "plain or json"},
-    Variable{"CULVERT_RESOLVERS", "/etc/resolv.conf", "name servers for what the mesh does not know: ADDRESS:PORT,..."},
-    Variable{"CULVERT_MESH_RANGES", "", "CIDRs, comma separated: an unknown address in them is refused, never plain TCP"},
+    Variable{"CULVERT_RESOLVERS", "/etc/resolv.conf",
+             "name servers for what the mesh does not know: ADDRESS:PORT,..."},
+    Variable{"CULVERT_MESH_RANGES", "",
+             "CIDRs, comma separated: an unknown address in them is refused, never plain TCP"},
     Variable{"CULVERT_EXTERNAL_RANGES", "", "CIDRs that are outside the mesh all the same"},
     Variable{"CULVERT_TLS_SUITES", "", "TLS_AES_128_GCM_SHA256: only that suite (benches)"},
     Variable{"CULVERT_TLS_GROUPS", "X25519:P-256:P-384", "key exchange groups, in order"},
@@ -62,7 +67,8 @@ public:
 
     std::string text(std::string_view name, std::string_view fallback = {}) const {
         auto at = environment_.find(name);
-        return std::string(at == environment_.end() || at->second.empty() ? fallback : std::string_view(at->second));
+        return std::string(at == environment_.end() || at->second.empty() ? fallback
+                                                                          : std::string_view(at->second));
     }
     bool boolean(std::string_view name, bool fallback) {
         std::string value = text(name, fallback ? "true" : "false");
@@ -87,7 +93,11 @@ public:
             std::uint64_t count = 0;
             auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), count);
             rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-            Duration unit = rest.starts_with("ms") ? 1ms : rest.starts_with('s') ? 1s : rest.starts_with('m') ? 60s : rest.starts_with('h') ? 3600s : 0s;
+            Duration unit = rest.starts_with("ms")  ? 1ms
+                            : rest.starts_with('s') ? 1s
+                            : rest.starts_with('m') ? 60s
+                            : rest.starts_with('h') ? 3600s
+                                                    : 0s;
             if (error != std::errc{} || unit == 0s || count > 1'000'000) {
                 complain(name, value, "a duration such as 10s, 5m or 1h30m");
                 return fallback;
@@ -111,8 +121,10 @@ public:
             std::string_view part = rest.substr(0, rest.find(','));
             rest.remove_prefix(std::min(rest.size(), part.size() + 1));
             auto parsed = T::parse(part);
-            if (!parsed) complain(name, part, form);
-            else out.push_back(*parsed);
+            if (!parsed)
+                complain(name, part, form);
+            else
+                out.push_back(*parsed);
         }
         return out;
     }
@@ -129,7 +141,8 @@ private:
     std::string complaint_;
 };
 
-xds::Endpoint endpoint(Reader& read, const Environment& environment, std::string_view kind, const xds::Endpoint& fallback) {
+xds::Endpoint endpoint(Reader& read, const Environment& environment, std::string_view kind,
+                       const xds::Endpoint& fallback) {
     std::string prefix = std::string(kind) + "_HEADER_";
     xds::Endpoint out = fallback;
     out.address = read.text(std::string(kind) + "_ADDRESS", fallback.address);
@@ -138,7 +151,8 @@ xds::Endpoint endpoint(Reader& read, const Environment& environment, std::string
     for (const auto& [name, value] : environment) {
         if (!name.starts_with(prefix)) continue;
         std::string header = name.substr(prefix.size());
-        std::ranges::transform(header, header.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        std::ranges::transform(header, header.begin(),
+                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
         out.headers.emplace_back(header, value);
     }
     return out;
@@ -161,7 +175,9 @@ std::vector<Address> resolvers_of(std::string_view resolv_conf) {
 // wire.md 8.1 and 9: what the grace period leaves after the orchestrator's own delays.
 Duration drain_time(Reader& read) {
     std::uint64_t grace = read.number("TERMINATION_GRACE_PERIOD_SECONDS", 0, 86'400);
-    Duration derived = grace == 0 ? 5s : std::chrono::seconds(std::max<std::uint64_t>(grace > 10 ? grace - 5 : grace - 1, 1));
+    Duration derived =
+        grace == 0 ? 5s
+                   : std::chrono::seconds(std::max<std::uint64_t>(grace > 10 ? grace - 5 : grace - 1, 1));
     return read.duration("CONNECTION_TERMINATION_DEADLINE", derived);
 }
 
@@ -169,8 +185,10 @@ void read_settings(Reader& read, Settings& settings) {
     settings.around.network = read.text("NETWORK");
     settings.around.cluster_domain = read.text("CLUSTER_DOMAIN", "cluster.local");
     settings.around.preferred_service_namespace = read.text("PREFERED_SERVICE_NAMESPACE");
-    settings.around.mesh_ranges = read.list<Cidr>("CULVERT_MESH_RANGES", "CIDRs such as 10.0.0.0/8, comma separated");
-    settings.around.external_ranges = read.list<Cidr>("CULVERT_EXTERNAL_RANGES", "CIDRs such as 10.9.0.0/16, comma separated");
+    settings.around.mesh_ranges =
+        read.list<Cidr>("CULVERT_MESH_RANGES", "CIDRs such as 10.0.0.0/8, comma separated");
+    settings.around.external_ranges =
+        read.list<Cidr>("CULVERT_EXTERNAL_RANGES", "CIDRs such as 10.9.0.0/16, comma separated");
     settings.cluster = read.text("ISTIO_META_CLUSTER_ID", read.text("CLUSTER_ID", "Kubernetes"));
     settings.node = read.text("NODE_NAME");
     settings.trust_domain = read.text("TRUST_DOMAIN", "cluster.local");
@@ -194,7 +212,8 @@ void read_tls(Reader& read, Config& config) {
     config.profile.groups = read.text("CULVERT_TLS_GROUPS", config.profile.groups);
     for (auto name : {"TLS12_ENABLED", "COMPLIANCE_POLICY", "CRL_PATH"})
         if (std::string value = read.text(name); !value.empty() && value != "false")
-            read.complain(name, value, "nothing: this version has TLS 1.3 with its usual suites, and no revocation lists");
+            read.complain(name, value,
+                          "nothing: this version has TLS 1.3 with its usual suites, and no revocation lists");
 }
 
 }  // namespace
@@ -221,7 +240,8 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
                            .root_ca = "./var/run/secrets/istio/root-cert.pem",
                            .token = read.text("AUTH_TOKEN", "./var/run/secrets/tokens/istio-token"),
                            .cluster = config.settings.cluster};
-    if (environment.contains("KUBERNETES_SERVICE_HOST")) defaults.address = "https://istiod.istio-system.svc:15012";
+    if (environment.contains("KUBERNETES_SERVICE_HOST"))
+        defaults.address = "https://istiod.istio-system.svc:15012";
     config.discovery = endpoint(read, environment, "XDS", defaults);
     xds::Endpoint same = config.discovery;
     same.headers.clear();
@@ -239,7 +259,8 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
     config.dns = read.text("ISTIO_META_DNS_CAPTURE", "true") == "true";
     std::string threads = read.text("ZTUNNEL_WORKER_THREADS", "auto");
     config.workers = worker_threads(threads, machine.cpus);
-    if (config.workers == 0) read.complain("ZTUNNEL_WORKER_THREADS", threads, "a number, N% of the CPUs, or auto");
+    if (config.workers == 0)
+        read.complain("ZTUNNEL_WORKER_THREADS", threads, "a number, N% of the CPUs, or auto");
     config.drain = drain_time(read);
     config.admin = read.address("ADMIN_ADDR", "127.0.0.1:15000");
     config.stats = read.address("STATS_ADDR", "[::]:15020");

@@ -1,5 +1,6 @@
-// What ztunnel is told at start: the environment with Istio's names (wire.md 8.1) and a few of our own (CULVERT_*), as a value. A
-// malformed value is an error that names the variable, the value and the fix; main prints it and exits with 1.
+// What ztunnel is told at start: the environment with Istio's names (wire.md 8.1) and a few of our own
+// (CULVERT_*), as a value. A malformed value is an error that names the variable, the value and the fix; main
+// prints it and exits with 1.
 #pragma once
 #include "lib/base/ip.h"
 #include "lib/base/log.h"
@@ -44,7 +45,7 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
 // Every variable with its default and what it means: `ztunnel help`.
 std::string config_help();
 
-Environment environment_of(const char* const* entries);  // of main's environ
+Environment environment_of(const char* const* entries);         // of main's environ
 unsigned worker_threads(std::string_view text, unsigned cpus);  // "2", "50%", "0"; 0: malformed
 
 }  // namespace culvert::ztunnel

@@ -40,7 +40,9 @@ void put_rare(Json& out, const mesh::Workload& workload) {
     if (workload.network_gateway) out["networkGateway"] = gateway(*workload.network_gateway);
     if (workload.application_tunnel)
         out["applicationTunnel"] = {
-            {"protocol", workload.application_tunnel->protocol == mesh::ApplicationTunnel::Protocol::proxy ? "PROXY" : "NONE"},
+            {"protocol", workload.application_tunnel->protocol == mesh::ApplicationTunnel::Protocol::proxy
+                             ? "PROXY"
+                             : "NONE"},
             {"port", workload.application_tunnel->port}};
     Json locality = Json::object();
     put(locality, "region", workload.locality.region);
@@ -56,7 +58,8 @@ Json workload_json(const mesh::Workload& workload) {
     for (Ip ip : workload.addresses) out["workloadIps"].push_back(ip.to_string());
     put(out, "hostname", workload.hostname);
     out["protocol"] = workload.tunnel_protocol == mesh::TunnelProtocol::hbone ? "HBONE" : "TCP";
-    out["networkMode"] = workload.network_mode == mesh::NetworkMode::host_network ? "HostNetwork" : "Standard";
+    out["networkMode"] =
+        workload.network_mode == mesh::NetworkMode::host_network ? "HostNetwork" : "Standard";
     out["name"] = workload.name;
     out["namespace"] = workload.name_space;
     put(out, "network", workload.network);
@@ -68,7 +71,8 @@ Json workload_json(const mesh::Workload& workload) {
     put(out, "canonicalRevision", workload.canonical_revision);
     put(out, "node", workload.node);
     put_rare(out, workload);
-    if (!workload.authorization_policies.empty()) out["authorizationPolicies"] = workload.authorization_policies;
+    if (!workload.authorization_policies.empty())
+        out["authorizationPolicies"] = workload.authorization_policies;
     out["status"] = workload.health == mesh::Health::healthy ? "Healthy" : "Unhealthy";
     out["clusterId"] = workload.cluster_id;
     for (const auto& [key, ports] : workload.services) out["services"].push_back(key.to_string());
@@ -102,9 +106,10 @@ void put_balancing(Json& out, const mesh::LoadBalancing& balancing) {
     if (balancing == mesh::LoadBalancing{}) return;
     Json preferences = Json::array();
     for (auto scope : balancing.preferences) preferences.push_back(word_of(scope));
-    out["loadBalancer"] = {{"routingPreferences", preferences},
-                           {"mode", word_of(balancing.mode)},
-                           {"healthPolicy", balancing.health == mesh::HealthPolicy::allow_all ? "AllowAll" : "OnlyHealthy"}};
+    out["loadBalancer"] = {
+        {"routingPreferences", preferences},
+        {"mode", word_of(balancing.mode)},
+        {"healthPolicy", balancing.health == mesh::HealthPolicy::allow_all ? "AllowAll" : "OnlyHealthy"}};
 }
 
 Json service_json(const mesh::ServiceRecord& record) {
@@ -115,8 +120,10 @@ Json service_json(const mesh::ServiceRecord& record) {
     out["hostname"] = service.hostname;
     out["vips"] = Json::array();
     for (const mesh::Vip& vip : service.vips) {
-        if (vip.exact()) out["vips"].push_back(vip.to_string());
-        else out["cidrVips"].push_back({{"network", vip.network}, {"cidr", vip.range.to_string()}});
+        if (vip.exact())
+            out["vips"].push_back(vip.to_string());
+        else
+            out["cidrVips"].push_back({{"network", vip.network}, {"cidr", vip.range.to_string()}});
     }
     out["ports"] = ports_of(service.ports);
     out["endpoints"] = Json::object();
@@ -130,7 +137,8 @@ Json service_json(const mesh::ServiceRecord& record) {
     if (!service.subject_alt_names.empty()) out["subjectAltNames"] = service.subject_alt_names;
     if (service.waypoint) out["waypoint"] = gateway(*service.waypoint);
     for (const mesh::WeightedWaypoint& each : service.weighted_waypoints)
-        out["weightedWaypoints"].push_back({{"destination", gateway(each.destination)}, {"weight", each.weight}});
+        out["weightedWaypoints"].push_back(
+            {{"destination", gateway(each.destination)}, {"weight", each.weight}});
     put_balancing(out, service.balancing);
     if (service.canonical) out["canonical"] = true;
     out["visibility"] = service.visibility == mesh::Visibility::everyone ? "Public" : "Namespace";
@@ -147,9 +155,13 @@ Json match_text(const mesh::StringMatch& match) {
     }
     return {{"Malformed", Json::object()}};
 }
-Json match_text(const mesh::IpMatch& match) { return match.malformed ? Json("malformed") : Json(match.range.to_string()); }
+Json match_text(const mesh::IpMatch& match) {
+    return match.malformed ? Json("malformed") : Json(match.range.to_string());
+}
 Json match_text(const mesh::PortMatch& match) { return match.port; }
-Json match_text(const mesh::ServiceAccountMatch& match) { return match.name_space + "/" + match.service_account; }
+Json match_text(const mesh::ServiceAccountMatch& match) {
+    return match.name_space + "/" + match.service_account;
+}
 
 template <class T> void put_field(Json& to, const std::string& name, const mesh::Field<T>& field) {
     std::string negative = "not" + std::string(1, static_cast<char>(std::toupper(name[0]))) + name.substr(1);
@@ -170,7 +182,9 @@ Json match_json(const mesh::Match& match) {
 
 Json policy_json(const mesh::Policy& policy) {
     constexpr const char* scopes[] = {"Global", "Namespace", "WorkloadSelector"};
-    Json out{{"name", policy.name}, {"namespace", policy.name_space}, {"scope", scopes[static_cast<int>(policy.scope)]}};
+    Json out{{"name", policy.name},
+             {"namespace", policy.name_space},
+             {"scope", scopes[static_cast<int>(policy.scope)]}};
     out["action"] = policy.action == mesh::PolicyAction::allow ? "Allow" : "Deny";
     out["rules"] = Json::array();
     for (const mesh::Rule& rule : policy.rules) {
@@ -191,8 +205,10 @@ std::string base64(std::string_view text) {
     std::string out;
     for (std::size_t at = 0; at < text.size(); at += 3) {
         std::uint32_t group = 0;
-        for (std::size_t i = 0; i < 3; ++i) group = group << 8 | (at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u);
-        for (std::size_t i = 0; i < 4; ++i) out += at + i > text.size() ? '=' : digits[group >> (18 - 6 * i) & 63];
+        for (std::size_t i = 0; i < 3; ++i)
+            group = group << 8 | (at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u);
+        for (std::size_t i = 0; i < 4; ++i)
+            out += at + i > text.size() ? '=' : digits[group >> (18 - 6 * i) & 63];
     }
     return out;
 }
@@ -226,20 +242,26 @@ Json pod_state(const PodInfo& pod, const std::vector<ConnectionLine>& connection
     }
     return {{"state", "Up"},
             {"connections", {{"inbound", inbound}, {"outbound", outbound}}},
-            {"info", {{"name", pod.name}, {"namespace", pod.name_space}, {"serviceAccount", pod.service_account}}}};
+            {"info",
+             {{"name", pod.name}, {"namespace", pod.name_space}, {"serviceAccount", pod.service_account}}}};
 }
 
 void put_directory(Json& out, const mesh::Directory& directory) {
-    directory.for_each_workload([&](const mesh::WorkloadPtr& each) { out["workloads"].push_back(workload_json(each->value())); });
+    directory.for_each_workload(
+        [&](const mesh::WorkloadPtr& each) { out["workloads"].push_back(workload_json(each->value())); });
     directory.for_each_service([&](const mesh::ServicePtr& each) {
-        if (each->value) out["services"].push_back(service_json(*each));
-        else out["stagedServices"][each->key.to_string()] = Json::object();
+        if (each->value)
+            out["services"].push_back(service_json(*each));
+        else
+            out["stagedServices"][each->key.to_string()] = Json::object();
     });
-    directory.for_each_policy([&](const mesh::PolicyPtr& each) { out["policies"].push_back(policy_json(each->value)); });
+    directory.for_each_policy(
+        [&](const mesh::PolicyPtr& each) { out["policies"].push_back(policy_json(each->value)); });
 }
 
 void sort_by(Json& rows, const char* member) {
-    std::sort(rows.begin(), rows.end(), [member](const Json& a, const Json& b) { return a[member] < b[member]; });
+    std::sort(rows.begin(), rows.end(),
+              [member](const Json& a, const Json& b) { return a[member] < b[member]; });
 }
 
 }  // namespace
@@ -257,7 +279,8 @@ std::string config_dump(const DumpInput& input) {
     out["config"] = Json::object();
     for (const auto& [name, value] : input.config) out["config"][name] = value;
     out["certificates"] = Json::array();
-    for (const CertificateLine& each : input.certificates) out["certificates"].push_back(certificate_json(each));
+    for (const CertificateLine& each : input.certificates)
+        out["certificates"].push_back(certificate_json(each));
     out["workloadState"] = Json::object();
     for (const auto& pod : input.pods) out["workloadState"][pod->uid] = pod_state(*pod, input.connections);
     return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

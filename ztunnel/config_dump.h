@@ -1,5 +1,6 @@
-// /config_dump (wire fact A-5): what this ztunnel believes, as the JSON that istioctl and `culvert ztunnel-config` read. Pure; the
-// one adapter of nlohmann-json here. Secrets are not in it: credentials show their certificates only.
+// /config_dump (wire fact A-5): what this ztunnel believes, as the JSON that istioctl and `culvert
+// ztunnel-config` read. Pure; the one adapter of nlohmann-json here. Secrets are not in it: credentials show
+// their certificates only.
 #pragma once
 #include "lib/mesh/directory.h"
 #include "ztunnel/certs.h"

@@ -15,13 +15,15 @@ using namespace culvert;
 
 namespace {
 
-constexpr const char* usage = R"(ztunnel, Culvert's node proxy: carries the connections of this node's enrolled pods in mTLS tunnels.
+constexpr const char* usage =
+    R"(ztunnel, Culvert's node proxy: carries the connections of this node's enrolled pods in mTLS tunnels.
 
   ztunnel [proxy]     run; configured by the environment
   ztunnel help        this text
   ztunnel version     the version
 
-The agent of the node names the pods (INPOD_UDS); the controller names everything else (XDS_ADDRESS, CA_ADDRESS). SIGTERM drains.
+The agent of the node names the pods (INPOD_UDS), the controller all else (XDS_ADDRESS, CA_ADDRESS).
+SIGTERM drains.
 
 Environment:
 )";
@@ -52,8 +54,9 @@ int run() {
     std::ifstream file("/etc/resolv.conf");
     std::string resolv_conf{std::istreambuf_iterator<char>(file), {}};
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    auto config = ztunnel::read_config(ztunnel::environment_of(environ),
-                                       {.cpus = static_cast<unsigned>(cpus), .resolv_conf = std::move(resolv_conf)});
+    auto config =
+        ztunnel::read_config(ztunnel::environment_of(environ),
+                             {.cpus = static_cast<unsigned>(cpus), .resolv_conf = std::move(resolv_conf)});
     if (!config) return fail(config.error());
     if (auto logging = log::start(config->log); !logging) return fail(logging.error());
     auto node = ztunnel::Node::make(*std::move(config));

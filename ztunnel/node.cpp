@@ -64,8 +64,9 @@ Result<std::unique_ptr<Node>> Node::make(Config config) {
     TRY([[maybe_unused]] Done workers, node->make_workers());
     TRY(xds::Node self, xds::proxy_node(node->config_.node_facts));
     auto publish = [&it = *node](mesh::DirectoryPtr directory) { it.publish(std::move(directory)); };
-    node->feed_ = std::make_unique<XdsFeed>(node->xds_worker_, *node->discovery_, std::move(self),
-                                            node->config_.settings.node, node->certs_, publish, node->metrics_);
+    node->feed_ =
+        std::make_unique<XdsFeed>(node->xds_worker_, *node->discovery_, std::move(self),
+                                  node->config_.settings.node, node->certs_, publish, node->metrics_);
     return node;
 }
 
@@ -99,7 +100,9 @@ Result<Done> Node::make_workers() {
 }
 
 void Node::sample_process() {
-    metrics_.gauge("istio_build", "Build of this program", {{"component", "ztunnel"}, {"tag", CULVERT_VERSION}}).set(1);
+    metrics_
+        .gauge("istio_build", "Build of this program", {{"component", "ztunnel"}, {"tag", CULVERT_VERSION}})
+        .set(1);
     metrics_.sample("process_open_fds", "Open descriptors", open_descriptors);
     metrics_.sample("process_max_fds", "Limit of descriptors", descriptors_max);
     metrics_.sample("culvert_log_lines_dropped", "Log lines dropped because stdout was too slow",
@@ -161,7 +164,8 @@ std::string Node::dump() {
 
 std::string Node::tasks() {
     std::string out = "control\n" + loop_.parked();
-    for (const std::string& each : gather(+[](Worker& worker) { return worker.loop().parked(); })) out += "\ndata\n" + each;
+    for (const std::string& each : gather(+[](Worker& worker) { return worker.loop().parked(); }))
+        out += "\ndata\n" + each;
     return out;
 }
 
@@ -174,7 +178,9 @@ std::vector<std::string> Node::pending() const {
 
 io::Task<bool> Node::all_idle() {
     for (auto& worker : workers_) {
-        std::move_only_function<Result<bool>()> look = [&it = *worker] { return Result<bool>(it.shard().connections().size() == 0); };
+        std::move_only_function<Result<bool>()> look = [&it = *worker] {
+            return Result<bool>(it.shard().connections().size() == 0);
+        };
         io::Loop& there = worker->loop();
         auto idle = co_await call(loop_, there, std::move(look));
         if (!idle || !*idle) co_return false;

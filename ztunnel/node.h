@@ -1,7 +1,8 @@
-// The composition root of ztunnel: constructs and wires everything in order, starts it, and ends it in the reverse order.
+// The composition root of ztunnel: constructs and wires everything in order, starts it, and ends it in the
+// reverse order.
 //
-// Threads: one per worker (data path), one control loop (ZDS, pods, admin), one xDS worker (discovery and certificates), gRPC's
-// own. Made, started and ended by main's thread.
+// Threads: one per worker (data path), one control loop (ZDS, pods, admin), one xDS worker (discovery and
+// certificates), gRPC's own. Made, started and ended by main's thread.
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/xds/grpc_client.h"
@@ -30,7 +31,8 @@ public:
     Node& operator=(const Node&) = delete;
 
     Result<Done> start();
-    // H-36, wire.md 9: nothing new, GOAWAY; open connections go on until they end or the deadline has passed. Then everything ends.
+    // H-36, wire.md 9: nothing new, GOAWAY; open connections go on until they end or the deadline has passed.
+    // Then everything ends.
     void drain_and_stop();
 
 private:
@@ -53,9 +55,9 @@ private:
     Certs certs_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<XdsFeed> feed_;
-    io::Loop loop_;         // control
-    io::Scope scope_;       // its services
-    io::Scope ending_;      // drain_and_stop()
+    io::Loop loop_;     // control
+    io::Scope scope_;   // its services
+    io::Scope ending_;  // drain_and_stop()
     std::unique_ptr<Pods> pods_;
     std::unique_ptr<Zds> zds_;
     Admin admin_;

@@ -29,7 +29,9 @@ Ip ip_of(const sockaddr& address) {
     return *Ip::from_bytes(std::as_bytes(std::span(six.sin6_addr.s6_addr)));
 }
 
-bool is_link_local(Ip ip) { return Cidr::parse("fe80::/10")->contains(ip) || Cidr::parse("169.254.0.0/16")->contains(ip); }
+bool is_link_local(Ip ip) {
+    return Cidr::parse("fe80::/10")->contains(ip) || Cidr::parse("169.254.0.0/16")->contains(ip);
+}
 
 // What the pod is reached by, for its provisional record (decision 10).
 Result<std::vector<Ip>> addresses_here() {
@@ -38,7 +40,9 @@ Result<std::vector<Ip>> addresses_here() {
     std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(all, freeifaddrs);
     std::vector<Ip> out;
     for (const ifaddrs* each = all; each; each = each->ifa_next) {
-        if (!each->ifa_addr || (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6)) continue;
+        if (!each->ifa_addr ||
+            (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6))
+            continue;
         Ip ip = ip_of(*each->ifa_addr);
         if (!ip.is_loopback() && !is_link_local(ip)) out.push_back(ip);
     }
@@ -82,7 +86,8 @@ io::Task<Result<Done>> Pods::add(PodSpec spec) {
         co_return opened;
     }
     log::info("pods", "serving",
-              {log::text("pod", kept->info->name), log::text("namespace", kept->info->name_space), log::text("uid", spec.uid)});
+              {log::text("pod", kept->info->name), log::text("namespace", kept->info->name_space),
+               log::text("uid", spec.uid)});
     pods_.insert_or_assign(spec.uid, std::move(kept));
     started_.add();
     active_.set(static_cast<std::int64_t>(pods_.size()));
@@ -98,9 +103,8 @@ io::Task<Result<Done>> Pods::open(Kept& pod) {
         };
         CO_TRY([[maybe_unused]] Done opened, co_await call(loop_, worker->loop(), std::move(open_door)));
     }
-    std::move_only_function<Result<Done>()> listen = [worker = pod.listening, uid = pod.info->uid, doors = doors_] {
-        return worker->listen(uid, doors);
-    };
+    std::move_only_function<Result<Done>()> listen = [worker = pod.listening, uid = pod.info->uid,
+                                                      doors = doors_] { return worker->listen(uid, doors); };
     io::Loop& there = pod.listening->loop();
     co_return co_await call(loop_, there, std::move(listen));
 }
@@ -111,7 +115,9 @@ io::Task<void> Pods::close(Kept& pod, Reason why) {
     for (Worker* worker : workers_)
         if (worker != pod.listening) order.push_back(worker);
     for (Worker* worker : order) {
-        std::move_only_function<io::Task<void>()> end = [worker, uid = pod.info->uid, why] { return worker->close_door(uid, why); };
+        std::move_only_function<io::Task<void>()> end = [worker, uid = pod.info->uid, why] {
+            return worker->close_door(uid, why);
+        };
         auto closed = co_await run_there(loop_, worker->scope(), std::move(end));
         if (!closed) co_return;
     }
@@ -142,7 +148,9 @@ io::Task<void> Pods::drain() {
 }
 
 io::Task<void> Pods::drain_one(Worker* listening, std::string uid) {
-    std::move_only_function<io::Task<void>()> stop = [listening, uid] { return listening->stop_listening(uid); };
+    std::move_only_function<io::Task<void>()> stop = [listening, uid] {
+        return listening->stop_listening(uid);
+    };
     auto stopped = co_await run_there(loop_, listening->scope(), std::move(stop));
     if (!stopped) co_return;
     for (Worker* worker : workers_) worker->loop().post_message([worker, uid] { worker->drain(uid); });

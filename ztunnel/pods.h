@@ -1,9 +1,9 @@
-// The pods of this node, as the agent names them: starts and ends one on every loop (worker.h), with its listeners open
-// before an addition is answered. Lives on the control loop; ZDS (zds.h) is its only caller.
+// The pods of this node, as the agent names them: starts and ends one on every loop (worker.h), with its
+// listeners open before an addition is answered. Lives on the control loop; ZDS (zds.h) is its only caller.
 //
-// Order of a start: the pod's view on every loop, then its listeners, so that nothing that is accepted finds no door. Of an end: the
-// listeners first, then every connection is cut. Errors of add(): what failed, with the port or namespace it
-// failed on; nothing is left behind then.
+// Order of a start: the pod's view on every loop, then its listeners, so that nothing that is accepted finds
+// no door. Of an end: the listeners first, then every connection is cut. Errors of add(): what failed,
+// with the port or namespace it failed on; nothing is left behind then.
 #pragma once
 #include "lib/base/fd.h"
 #include "lib/io/scope.h"

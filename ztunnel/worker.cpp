@@ -14,10 +14,13 @@ namespace {
 
 constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
 constexpr Duration queue_quiet = 20ms;   // an accept queue that stays empty this long has run dry
-constexpr Duration queue_drain = 200ms;  // without a successor new connections keep coming: then they are refused
+constexpr Duration queue_drain =
+    200ms;  // without a successor new connections keep coming: then they are refused
 
 // Errors of accept that say nothing of the listener.
-bool passes_by(const Error& error) { return error.reason != Reason::cancelled && error.reason != Reason::internal; }
+bool passes_by(const Error& error) {
+    return error.reason != Reason::cancelled && error.reason != Reason::internal;
+}
 
 io::Task<Result<io::Socket>> next_connection(io::Listener& listener) { co_return co_await listener.accept(); }
 
@@ -63,7 +66,8 @@ void Worker::stop() {
 }
 
 void Worker::publish(mesh::DirectoryPtr directory) {
-    loop_.post_message([this, directory = std::move(directory)]() mutable { shard_->publish(std::move(directory)); });
+    loop_.post_message(
+        [this, directory = std::move(directory)]() mutable { shard_->publish(std::move(directory)); });
 }
 
 void Worker::roots_changed(const mesh::Identity& identity) {
@@ -92,7 +96,8 @@ Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
                   {doors.hbone, CV_ROLE_HBONE, &PodView::inbound}};
     std::vector<std::unique_ptr<Door::Port>> ports;
     for (const auto& each : wanted) {
-        io::ListenOptions options{.role = doors.announce ? each.role : 0, .reuse_port = doors.reuse_port, .mark = doors.mark};
+        io::ListenOptions options{
+            .role = doors.announce ? each.role : 0, .reuse_port = doors.reuse_port, .mark = doors.mark};
         Address at{doors.ipv6 ? Ip() : Ip::v4(0), each.port};
         auto listener = io::Listener::open(loop_, pod->view.info().where, at, options);
         // S8: an app may hold the usual port. With our agent it is the role that steers, so any port will do.
@@ -100,7 +105,8 @@ Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
         if (taken) listener = io::Listener::open(loop_, pod->view.info().where, {at.ip, 0}, options);
         if (!listener) {
             Error error = std::move(listener).error();
-            error.text = "port " + std::to_string(each.port) + " of pod " + uid + (error.text.empty() ? "" : ": " + error.text);
+            error.text = "port " + std::to_string(each.port) + " of pod " + uid +
+                         (error.text.empty() ? "" : ": " + error.text);
             return std::unexpected(std::move(error));
         }
         ports.push_back(std::make_unique<Door::Port>(std::move(*listener), each.enter));

@@ -1,9 +1,9 @@
-// One loop of the data path with its thread: ring, shard, credentials, and the doors of all pods. Each pod has a door on
-// every worker; its listeners live on one of them (decision 3), which hands what it accepts to the workers in turn, before
-// a coroutine is born: from then on a connection never moves.
+// One loop of the data path with its thread: ring, shard, credentials, and the doors of all pods. Each pod
+// has a door on every worker; its listeners live on one of them (decision 3), which hands what it accepts to
+// the workers in turn, before a coroutine is born: from then on a connection never moves.
 //
-// Made and destroyed by the composition root; methods marked *loop* are called on its loop (call.h), the others from any
-// thread.
+// Made and destroyed by the composition root; methods marked *loop* are called on its loop (call.h), the
+// others from any thread.
 #pragma once
 #include "lib/io/loop.h"
 #include "lib/io/scope.h"
@@ -36,8 +36,9 @@ public:
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    void start(std::vector<Worker*> all);  // the thread; `all` share what listeners accept, this one among them
-    void stop();                           // after every pod has left; joins the thread
+    void
+    start(std::vector<Worker*> all);  // the thread; `all` share what listeners accept, this one among them
+    void stop();                      // after every pod has left; joins the thread
     io::Loop& loop() { return loop_; }
     void publish(mesh::DirectoryPtr directory);
     void roots_changed(const mesh::Identity& identity);

@@ -44,7 +44,8 @@ io::Task<void> Zds::run() {
         auto slept = co_await io::sleep(loop_, wait);
         if (!slept) co_return;
         wait = std::min(2 * wait, backoff_max);
-        if (loop_.now() >= retry_at_) co_await retry();
+        if (loop_.now() < retry_at_) continue;
+        co_await retry();
     }
 }
 
@@ -83,7 +84,8 @@ void Zds::mention(const std::string& uid) {
 }
 
 io::Task<Result<Done>> Zds::handle(zds::Request request) {
-    if (auto* wanted = std::get_if<zds::Add>(&request)) co_return co_await add(std::move(wanted->pod));
+    auto* wanted = std::get_if<zds::Add>(&request);
+    if (wanted) co_return co_await add(std::move(wanted->pod));
     if (auto* keep = std::get_if<zds::Keep>(&request)) {
         if (snapshot_) co_return refuse(Reason::bad_input, "KeepWorkload after the snapshot");  // Z-5
         mention(keep->uid);

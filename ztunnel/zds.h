@@ -1,9 +1,9 @@
-// ZDS, ztunnel's half (wire facts Z-1 to Z-9, Z-11): connects to the agent, is told which pods are here, answers each request. On
-// the control loop.
+// ZDS, ztunnel's half (wire facts Z-1 to Z-9, Z-11): connects to the agent, is told which pods are here,
+// answers each request. On the control loop.
 //
-// A pod that fails to start is answered with the reason, kept, and tried again every 5 s (Z-7). A packet that makes no sense, or comes out
-// of order, is refused and the connection begun anew (Z-8; W-16: never the end of the process). While there is no agent
-// the pods are served on; only readiness is lost (Z-9).
+// A pod that fails to start is answered with the reason, kept, and tried again every 5 s (Z-7). A packet that
+// makes no sense, or comes out of order, is refused and the connection begun anew (Z-8; W-16: never the end
+// of the process). While there is no agent the pods are served on; only readiness is lost (Z-9).
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/io/scope.h"

@@ -24,11 +24,11 @@ struct Delete {
 struct SnapshotSent {};
 using Request = std::variant<Add, Keep, Delete, SnapshotSent>;
 
-// Refuses with bad_input: no protobuf, no or an unknown payload, an Add without workload_info or uid, with no or more than one
-// descriptor, any other message with one (Z-4). The descriptors are closed then.
+// Refuses with bad_input: no protobuf, no or an unknown payload, an Add without workload_info or uid, with no
+// or more than one descriptor, any other message with one (Z-4). The descriptors are closed then.
 Result<Request> parse(ConstBytes packet, std::vector<Fd> descriptors);
 
-Buffer hello();                             // Z-2: version V1
-Buffer response(std::string_view error);    // Z-2: empty is ok; cut so that it fits a packet
+Buffer hello();                           // Z-2: version V1
+Buffer response(std::string_view error);  // Z-2: empty is ok; cut so that it fits a packet
 
 }  // namespace culvert::ztunnel::zds

@@ -1,8 +1,8 @@
 // The load of the tunnel bench: plain epoll, no part of the mesh. Prints one line of JSON.
 //
-//   bench_load serve PORT                              PORT swallows, PORT+1 answers each KB with a KB, PORT+2 holds
-//   bench_load bulk HOST PORT CONNECTIONS SECONDS      {"bytes":...}
-//   bench_load requests HOST PORT CONNECTIONS SECONDS  closed loop of 1 KB requests: {"count":...,"p50_us":...,"p99_us":...}
+//   bench_load serve PORT                              PORT swallows, PORT+1 answers each KB with a KB,
+//   PORT+2 holds bench_load bulk HOST PORT CONNECTIONS SECONDS      {"bytes":...} bench_load requests HOST
+//   PORT CONNECTIONS SECONDS  closed loop of 1 KB requests: {"count":...,"p50_us":...,"p99_us":...}
 //   bench_load paced HOST PORT RATE SECONDS            open loop, latency from the time a request was due
 //   bench_load connects HOST PORT PARALLEL SECONDS     connect, 1 KB request, answer, close
 //   bench_load idle HOST PORT CONNECTIONS              opens them, prints "held", closes when stdin ends
@@ -49,7 +49,10 @@ int make_socket() {
 
 int dial(const char* host, int port) {
     int fd = make_socket();
-    sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(port)), .sin_addr = {}, .sin_zero = {}};
+    sockaddr_in at{.sin_family = AF_INET,
+                   .sin_port = htons(static_cast<std::uint16_t>(port)),
+                   .sin_addr = {},
+                   .sin_zero = {}};
     inet_pton(AF_INET, host, &at.sin_addr);
     if (connect(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) die("connect");
     fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -70,13 +73,14 @@ struct Percentiles {
     std::vector<double> seconds;
     double at(double share) {
         if (seconds.empty()) return 0;
-        auto nth = seconds.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(seconds.size() - 1));
+        auto nth =
+            seconds.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(seconds.size() - 1));
         std::nth_element(seconds.begin(), nth, seconds.end());
         return *nth * 1e6;
     }
 };
 
-// ---- server -----------------------------------------------------------------------------------------------------------
+// ---- server
 
 enum class Role : std::uint8_t { swallow, answer, hold };
 
@@ -99,8 +103,13 @@ int serve(int port) {
         listeners[i] = make_socket();
         int one = 1;
         setsockopt(listeners[i], SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(port + i)), .sin_addr = {}, .sin_zero = {}};
-        if (bind(listeners[i], reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(listeners[i], 4096) != 0) die("listen");
+        sockaddr_in at{.sin_family = AF_INET,
+                       .sin_port = htons(static_cast<std::uint16_t>(port + i)),
+                       .sin_addr = {},
+                       .sin_zero = {}};
+        if (bind(listeners[i], reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
+            listen(listeners[i], 4096) != 0)
+            die("listen");
         epoll.add(listeners[i], static_cast<std::uint64_t>(listeners[i]), EPOLLIN);
     }
     struct Connection {
@@ -114,20 +123,23 @@ int serve(int port) {
             int fd = static_cast<int>(epoll.events[i].data.u64);
             auto listener = std::ranges::find(listeners, fd);
             if (listener == std::end(listeners)) {
-                if (!serve_one(fd, connections[static_cast<std::size_t>(fd)].role, connections[static_cast<std::size_t>(fd)].have)) close(fd);
+                if (!serve_one(fd, connections[static_cast<std::size_t>(fd)].role,
+                               connections[static_cast<std::size_t>(fd)].have))
+                    close(fd);
                 continue;
             }
             int accepted = accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
             if (accepted < 0) continue;
             int one = 1;
             setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-            connections[static_cast<std::size_t>(accepted)] = {static_cast<Role>(listener - std::begin(listeners)), 0};
+            connections[static_cast<std::size_t>(accepted)] = {
+                static_cast<Role>(listener - std::begin(listeners)), 0};
             epoll.add(accepted, static_cast<std::uint64_t>(accepted), EPOLLIN | EPOLLRDHUP);
         }
     }
 }
 
-// ---- clients ------------------------------------------------------------------------------------------------------------
+// ---- clients
 
 int bulk(const char* host, int port, int connections, double seconds) {
     Epoll epoll;
@@ -179,8 +191,8 @@ int requests(const char* host, int port, int connections, double seconds) {
             if (send(c.fd, block, request_size, MSG_NOSIGNAL) != request_size) die("send");
         }
     }
-    std::printf("{\"count\":%zu,\"seconds\":%.3f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", latency.seconds.size(), now() - start,
-                latency.at(0.5), latency.at(0.99));
+    std::printf("{\"count\":%zu,\"seconds\":%.3f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", latency.seconds.size(),
+                now() - start, latency.at(0.5), latency.at(0.99));
     return 0;
 }
 
@@ -212,13 +224,15 @@ int paced(const char* host, int port, double rate, double seconds) {
             Connection& c = all[epoll.events[i].data.u64];
             ssize_t got = recv(c.fd, block, sizeof block, 0);
             if (got <= 0) continue;
-            for (c.have += static_cast<std::size_t>(got); c.have >= request_size && !c.due.empty(); c.have -= request_size) {
+            for (c.have += static_cast<std::size_t>(got); c.have >= request_size && !c.due.empty();
+                 c.have -= request_size) {
                 latency.seconds.push_back(now() - c.due.front());
                 c.due.erase(c.due.begin());
             }
         }
     }
-    std::printf("{\"count\":%zu,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", latency.seconds.size(), latency.at(0.5), latency.at(0.99));
+    std::printf("{\"count\":%zu,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", latency.seconds.size(), latency.at(0.5),
+                latency.at(0.99));
     return 0;
 }
 
@@ -231,13 +245,17 @@ struct Short {
 void restart(Short& c, Epoll& epoll, std::uint64_t index, const sockaddr_in& at) {
     c = {make_socket(), 0, false};
     fcntl(c.fd, F_SETFL, O_NONBLOCK);
-    if (connect(c.fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 && errno != EINPROGRESS) die("connect");
+    if (connect(c.fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 && errno != EINPROGRESS)
+        die("connect");
     epoll.add(c.fd, index, EPOLLOUT | EPOLLIN);
 }
 
 int connects(const char* host, int port, int parallel, double seconds) {
     Epoll epoll;
-    sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(port)), .sin_addr = {}, .sin_zero = {}};
+    sockaddr_in at{.sin_family = AF_INET,
+                   .sin_port = htons(static_cast<std::uint16_t>(port)),
+                   .sin_addr = {},
+                   .sin_zero = {}};
     inet_pton(AF_INET, host, &at.sin_addr);
     std::vector<Short> all(static_cast<std::size_t>(parallel));
     for (std::size_t i = 0; i < all.size(); ++i) restart(all[i], epoll, i, at);
@@ -284,7 +302,8 @@ int idle(const char* host, int port, int connections) {
     for (int i = 0; i < connections; ++i) fds.push_back(dial(host, port));
     std::puts("{\"held\":true}");
     std::fflush(stdout);
-    while (std::getchar() != EOF) {}
+    while (std::getchar() != EOF) {
+    }
     return 0;
 }
 

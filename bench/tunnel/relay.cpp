@@ -1,4 +1,5 @@
-// The bare relay of the tunnel bench: our loop and buffers without TLS and HTTP/2. What it costs is the floor under the mesh.
+// The bare relay of the tunnel bench: our loop and buffers without TLS and HTTP/2. What it costs is the floor
+// under the mesh.
 //   bench_relay LISTEN_ADDRESS TARGET_ADDRESS        two of them in a row stand where two ztunnels would
 #include "lib/io/scope.h"
 #include "lib/io/socket.h"

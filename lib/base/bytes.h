@@ -1,5 +1,5 @@
-// Bytes: spans, big-endian access, and the flat encoding in which values travel from one process of a machine to the next
-// (hand-over). No I/O, no clock, no chance.
+// Bytes: spans, big-endian access, and the flat encoding in which values travel from one process of a machine
+// to the next (hand-over). No I/O, no clock, no chance.
 #pragma once
 #include <concepts>
 #include <cstddef>
@@ -31,7 +31,9 @@ template <class T> struct NoInit : std::allocator<T> {
 };
 using OutBuffer = std::vector<std::byte, NoInit<std::byte>>;
 
-inline ConstBytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+inline ConstBytes as_bytes(std::string_view text) {
+    return std::as_bytes(std::span(text.data(), text.size()));
+}
 inline std::string_view as_text(ConstBytes bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -71,8 +73,8 @@ private:
     Buffer& to_;
 };
 
-// Reads what Encoder wrote. A short or lying input makes ok() false for good and yields zeroes; nothing is ever read
-// outside `from`.
+// Reads what Encoder wrote. A short or lying input makes ok() false for good and yields zeroes; nothing is
+// ever read outside `from`.
 class Decoder {
 public:
     explicit Decoder(ConstBytes from) : from_(from) {}

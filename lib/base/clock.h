@@ -12,7 +12,9 @@ struct Instant {
     Duration since_start{};
     auto operator<=>(const Instant&) const = default;
     friend Instant operator+(Instant at, Duration after) { return {at.since_start + after}; }
-    friend Duration operator-(Instant later, Instant earlier) { return later.since_start - earlier.since_start; }
+    friend Duration operator-(Instant later, Instant earlier) {
+        return later.since_start - earlier.since_start;
+    }
 };
 
 using WallTime = std::chrono::sys_time<Duration>;  // for certificates and log lines

@@ -1,5 +1,5 @@
-// A descriptor with one owner. Closed by its destructor; whoever has operations in flight on it joins them first, so that
-// its number is never reused under a running operation.
+// A descriptor with one owner. Closed by its destructor; whoever has operations in flight on it joins them
+// first, so that its number is never reused under a running operation.
 #pragma once
 #include <utility>
 

@@ -1,5 +1,6 @@
-// IP addresses in one form for both families: 16 bytes, IPv4 as ::ffff:a.b.c.d (kernel fact 17: one code path serves all;
-// wire fact C-5: v4-mapped addresses are canonicalised to IPv4 everywhere). Values: copyable, comparable, hashable.
+// IP addresses in one form for both families: 16 bytes, IPv4 as ::ffff:a.b.c.d (kernel fact 17: one code path
+// serves all; wire fact C-5: v4-mapped addresses are canonicalised to IPv4 everywhere). Values: copyable,
+// comparable, hashable.
 #pragma once
 #include "lib/base/bytes.h"
 
@@ -43,8 +44,9 @@ struct Address {
     Ip ip;
     std::uint16_t port = 0;
 
-    static std::optional<Address> parse(std::string_view text);  // "10.0.0.1:80", "[fd00::1]:80"; the port is mandatory
-    std::string to_string() const;                               // the same form
+    static std::optional<Address>
+    parse(std::string_view text);   // "10.0.0.1:80", "[fd00::1]:80"; the port is mandatory
+    std::string to_string() const;  // the same form
     auto operator<=>(const Address&) const = default;
 };
 

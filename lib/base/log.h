@@ -1,8 +1,10 @@
-// Structured log lines in Istio's two forms (wire fact L-3): plain `time\tlevel\ttarget\tmessage\tk=v k="v"`, or JSON.
+// Structured log lines in Istio's two forms (wire fact L-3): plain `time\tlevel\ttarget\tmessage\tk=v k="v"`,
+// or JSON.
 //
-// Lines go to stdout through a queue of 10,000 lines written by its own thread. When the queue is full the oldest line is
-// dropped and counted: a blocked stdout never stalls traffic (deviation from L-5, see docs/deviations.md).
-// Safe from any thread. Secrets never come here: no type of lib/tls that holds one converts to a Field.
+// Lines go to stdout through a queue of 10,000 lines written by its own thread. When the queue is full the
+// oldest line is dropped and counted: a blocked stdout never stalls traffic (deviation from L-5, see
+// docs/deviations.md). Safe from any thread. Secrets never come here: no type of lib/tls that holds one
+// converts to a Field.
 #pragma once
 #include "lib/base/clock.h"
 #include "lib/base/ip.h"
@@ -42,7 +44,8 @@ struct Options {
 Result<Done> start(const Options& options);
 void stop();  // writes what is queued; called by main before it returns
 
-// adds to the filter ("xds=debug,info"); `reset` first returns to what start() was given. Returns the filter in force.
+// adds to the filter ("xds=debug,info"); `reset` first returns to what start() was given. Returns the
+// filter in force.
 Result<std::string> change_filter(std::string_view filter, bool reset);
 std::string filter();
 
@@ -53,16 +56,20 @@ inline void write(Level level, std::string_view target, std::string_view message
     write(level, target, message, std::span(fields.begin(), fields.size()));
 }
 
-inline void debug(std::string_view target, std::string_view message, std::initializer_list<Field> fields = {}) {
+inline void debug(std::string_view target, std::string_view message,
+                  std::initializer_list<Field> fields = {}) {
     write(Level::debug, target, message, fields);
 }
-inline void info(std::string_view target, std::string_view message, std::initializer_list<Field> fields = {}) {
+inline void info(std::string_view target, std::string_view message,
+                 std::initializer_list<Field> fields = {}) {
     write(Level::info, target, message, fields);
 }
-inline void warn(std::string_view target, std::string_view message, std::initializer_list<Field> fields = {}) {
+inline void warn(std::string_view target, std::string_view message,
+                 std::initializer_list<Field> fields = {}) {
     write(Level::warn, target, message, fields);
 }
-inline void error(std::string_view target, std::string_view message, std::initializer_list<Field> fields = {}) {
+inline void error(std::string_view target, std::string_view message,
+                  std::initializer_list<Field> fields = {}) {
     write(Level::error, target, message, fields);
 }
 

@@ -15,9 +15,12 @@ std::string printed(const Labels& labels) {
         if (!out.empty()) out += ',';
         out += name + "=\"";
         for (char c : value) {
-            if (c == '\n') out += "\\n";
-            else if (c == '"' || c == '\\') out += '\\', out += c;
-            else out += c;
+            if (c == '\n')
+                out += "\\n";
+            else if (c == '"' || c == '\\')
+                out += '\\', out += c;
+            else
+                out += c;
         }
         out += '"';
     }
@@ -83,8 +86,11 @@ std::string Registry::render() const {
     std::lock_guard held(lock_);
     std::string out;
     for (const auto& [name, family] : families_) {
-        if (family.counters.empty() && family.gauges.empty() && family.histograms.empty() && !family.read) continue;
-        const char* type = family.kind == Kind::counter ? "counter" : family.kind == Kind::gauge ? "gauge" : "histogram";
+        if (family.counters.empty() && family.gauges.empty() && family.histograms.empty() && !family.read)
+            continue;
+        const char* type = family.kind == Kind::counter ? "counter"
+                           : family.kind == Kind::gauge ? "gauge"
+                                                        : "histogram";
         out += fmt::format("# HELP {} {}.\n# TYPE {} {}\n", name, family.help, name, type);
         for (const auto& [labels, counter] : family.counters)
             out += fmt::format("{}_total{} {}\n", name, braces(labels), counter.value());
@@ -96,7 +102,8 @@ std::string Registry::render() const {
             std::string comma = labels.empty() ? "" : labels + ",";
             for (std::size_t i = 0; i < histogram.buckets_.size(); ++i) {
                 seen += histogram.buckets_[i].load(std::memory_order_relaxed);
-                std::string bound = i < histogram.bounds_.size() ? fmt::format("{}", histogram.bounds_[i]) : "+Inf";
+                std::string bound =
+                    i < histogram.bounds_.size() ? fmt::format("{}", histogram.bounds_[i]) : "+Inf";
                 out += fmt::format("{}_bucket{{{}le=\"{}\"}} {}\n", name, comma, bound, seen);
             }
             out += fmt::format("{}_sum{} {}\n{}_count{} {}\n", name, braces(labels),

@@ -1,9 +1,10 @@
 // Counters and gauges in OpenMetrics text (wire facts M-1, M-2).
 //
-// A Registry belongs to a program's composition root. Looking a series up takes a lock and is done per connection or
-// rarer; what comes back is a stable pointer whose add() is one relaxed atomic, good for the data path and any thread.
-// A family holds at most series_max label sets; further ones share one series whose labels all say "overflow", so that
-// a peer who invents labels cannot make us grow (docs/limits.md: metrics.series_max).
+// A Registry belongs to a program's composition root. Looking a series up takes a lock and is done per
+// connection or rarer; what comes back is a stable pointer whose add() is one relaxed atomic, good for the
+// data path and any thread. A family holds at most series_max label sets; further ones share one series whose
+// labels all say "overflow", so that a peer who invents labels cannot make us grow (docs/limits.md:
+// metrics.series_max).
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -39,7 +40,8 @@ private:
 
 class Histogram {
 public:
-    explicit Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), buckets_(bounds_.size() + 1) {}
+    explicit Histogram(std::vector<double> bounds)
+        : bounds_(std::move(bounds)), buckets_(bounds_.size() + 1) {}
     void observe(double value);
 
 private:

@@ -1,5 +1,5 @@
-// Chance comes from the loop, so that a seed replays a run. For balancing, jitter and trace ids, never for keys: those
-// come from OpenSSL inside lib/tls.
+// Chance comes from the loop, so that a seed replays a run. For balancing, jitter and trace ids, never for
+// keys: those come from OpenSSL inside lib/tls.
 #pragma once
 #include <cstdint>
 
@@ -10,8 +10,8 @@ public:
     virtual ~Random() = default;
     virtual std::uint64_t next() = 0;
 
-    // Uniform in [0, bound); bound is at least 1. Multiplication instead of division: the bias is below 2^-32 for the
-    // bounds that we use.
+    // Uniform in [0, bound); bound is at least 1. Multiplication instead of division: the bias is below 2^-32
+    // for the bounds that we use.
     std::uint64_t below(std::uint64_t bound) {
         return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
     }

@@ -1,6 +1,7 @@
-// Why something was refused or ended: one closed list for the whole mesh (decisions: every refusal has a reason word).
-// The word is the label of the refusal counter, the `reason` of the access log and what `culvert status` and
-// `culvert why` print. Each reason also has Istio's response flag (wire fact M-3), so that dashboards keep working.
+// Why something was refused or ended: one closed list for the whole mesh (decisions: every refusal has a
+// reason word). The word is the label of the refusal counter, the `reason` of the access log and what
+// `culvert status` and `culvert why` print. Each reason also has Istio's response flag (wire fact M-3), so
+// that dashboards keep working.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -34,7 +35,7 @@ enum class Reason : std::uint8_t {
     tls_identity,  // the peer proved an identity, but not one we accept
     no_certificate,
     certificate_expired,
-    roots_changed,     // a link made under roots that are no longer ours (S16)
+    roots_changed,  // a link made under roots that are no longer ours (S16)
     h2_protocol,
     h2_flood,
     h2_going_away,
@@ -56,11 +57,11 @@ enum class Reason : std::uint8_t {
     // decisions about inbound traffic (wire facts I-, R-)
     bad_request,
     authority_not_ours,
-    policy_denied,       // a DENY policy matched, or ALLOW policies exist and none did
-    policy_unknown,      // a referenced policy has not arrived: fail closed
-    policy_changed,      // an established connection is no longer allowed
-    client_not_bound,    // the kernel did not confirm the real client at the app's socket
-    truncated,           // the other end went away before the stream's clean end
+    policy_denied,     // a DENY policy matched, or ALLOW policies exist and none did
+    policy_unknown,    // a referenced policy has not arrived: fail closed
+    policy_changed,    // an established connection is no longer allowed
+    client_not_bound,  // the kernel did not confirm the real client at the app's socket
+    truncated,         // the other end went away before the stream's clean end
     draining,
     pod_removed,
     // control plane
@@ -72,7 +73,8 @@ enum class Reason : std::uint8_t {
 };
 
 std::string_view word(Reason reason);
-// M-3: "-", "DENY", "CONNECT", "TLS_FAILURE", "H2_HANDSHAKE_FAILURE", "NETWORK_POLICY", "IDENTITY_ERROR", "CERT_REVOKED".
+// M-3: "-", "DENY", "CONNECT", "TLS_FAILURE", "H2_HANDSHAKE_FAILURE", "NETWORK_POLICY", "IDENTITY_ERROR",
+// "CERT_REVOKED".
 std::string_view response_flag(Reason reason);
 
 }  // namespace culvert

@@ -1,7 +1,8 @@
 // Errors are values. `Result<T>` carries either a T or an `Error` that names the step that refused and why.
 //
-// Three kinds of trouble, never mixed: what a peer, the network or a user did is an `Error`; a broken configuration or
-// kernel at start-up is an `Error` that main prints before it exits with 1; what *we* got wrong is `check` (check.h).
+// Three kinds of trouble, never mixed: what a peer, the network or a user did is an `Error`; a broken
+// configuration or kernel at start-up is an `Error` that main prints before it exits with 1; what *we* got
+// wrong is `check` (check.h).
 //
 // On the data path an Error is built without allocating: `text` stays empty there and `reason` is a word from
 // lib/base/reason.h that becomes a counter label, the access log's `reason` and an answer of `culvert why`.
@@ -51,7 +52,8 @@ template <class T> std::unexpected<Error> refuse(Result<T>&& failed) {
     if (!unique) leave std::unexpected(std::move(unique).error());                                           \
     declaration = *std::move(unique)
 
-// TRY(auto x, f());  in a function, CO_TRY(auto x, co_await f());  in a coroutine: the value, or leave with the error.
+// TRY(auto x, f());  in a function, CO_TRY(auto x, co_await f());  in a coroutine: the value, or leave with
+// the error.
 #define TRY(declaration, ...)                                                                                \
     CULVERT_TRY_WITH(CULVERT_JOIN(tried_, __COUNTER__), return, declaration, __VA_ARGS__)
 #define CO_TRY(declaration, ...)                                                                             \

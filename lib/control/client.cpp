@@ -25,7 +25,8 @@ io::Task<Result<h1::Response>> ask(io::Loop& loop, Address at, h1::Request reque
     }
 }
 
-io::Task<void> fetch_then_stop(io::Loop& loop, io::Task<Result<h1::Response>> question, Result<h1::Response>& answer) {
+io::Task<void> fetch_then_stop(io::Loop& loop, io::Task<Result<h1::Response>> question,
+                               Result<h1::Response>& answer) {
     answer = co_await question;
     loop.stop();
 }
@@ -47,7 +48,8 @@ Result<h1::Response> fetch_blocking(Address at, h1::Request request, Duration de
     io::Loop loop(std::move(driver));
     io::Scope scope(loop);
     Result<h1::Response> answer = refuse(Reason::internal);
-    if (!scope.start(fetch_then_stop(loop, fetch(loop, at, std::move(request), deadline), answer))) return answer;
+    if (!scope.start(fetch_then_stop(loop, fetch(loop, at, std::move(request), deadline), answer)))
+        return answer;
     loop.run();
     return answer;
 }

@@ -1,6 +1,6 @@
-// Asks a control port one question: what the command line and the agents of tests do. Lives on the caller's loop; a call takes
-// at most `deadline`. Errors: connect_refused and the like with a text that names the address, timed_out, bad_request when
-// the answer is no HTTP.
+// Asks a control port one question: what the command line and the agents of tests do. Lives on the caller's
+// loop; a call takes at most `deadline`. Errors: connect_refused and the like with a text that names the
+// address, timed_out, bad_request when the answer is no HTTP.
 #pragma once
 #include "lib/h1/message.h"
 #include "lib/io/scope.h"

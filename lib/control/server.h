@@ -1,9 +1,10 @@
-// The control ports of every program (admin, metrics, readiness, status): HTTP/1.1 on a loop of its own, so that a slow
-// scrape never delays a byte of traffic. Answers are made by a plain function on that loop; what it shows it reads from
-// snapshots and atomics.
+// The control ports of every program (admin, metrics, readiness, status): HTTP/1.1 on a loop of its own, so
+// that a slow scrape never delays a byte of traffic. Answers are made by a plain function on that loop; what
+// it shows it reads from snapshots and atomics.
 //
-// Bounds (docs/limits.md): connections_max connections a server; 2 s for a request head and its body (wire.md 8.2), 30 s for
-// the next request on a kept connection; lib/h1's sizes. A caller beyond them is closed, nothing else is disturbed.
+// Bounds (docs/limits.md): connections_max connections a server; 2 s for a request head and its body
+// (wire.md 8.2), 30 s for the next request on a kept connection; lib/h1's sizes. A caller beyond them is
+// closed, nothing else is disturbed.
 #pragma once
 #include "lib/h1/message.h"
 #include "lib/io/scope.h"
@@ -44,7 +45,8 @@ private:
     std::size_t connections_ = 0;
 };
 
-// "Method Not Allowed" with what is allowed, and "Not Found": the two answers that every router needs.
+// "Method Not Allowed" with what is allowed, and "Not Found": the two answers that every router needs (A-2,
+//
 h1::Response method_not_allowed(std::string_view allowed);
 h1::Response not_found();
 

@@ -1,4 +1,5 @@
-// Stands in for libFuzzer in ordinary builds: feeds each file of the folders named on the command line to the target.
+// Stands in for libFuzzer in ordinary builds: feeds each file of the folders named on the command line to the
+// target.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

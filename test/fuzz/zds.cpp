@@ -1,4 +1,5 @@
-// Packets of ZDS as a broken or hostile agent might send them: every one is a request or a refusal, and descriptors never leak.
+// Packets of ZDS as a broken or hostile agent might send them: every one is a request or a refusal, and
+// descriptors never leak.
 #include "lib/base/check.h"
 #include "ztunnel/zds_message.h"
 

@@ -53,7 +53,8 @@ std::string exchange(Address at, std::string_view text);
 
 }  // namespace
 
-TEST_CASE("a control port answers, refuses other methods and paths, and carries large answers whole", "[control]") {
+TEST_CASE("a control port answers, refuses other methods and paths, and carries large answers whole",
+          "[control]") {
     Running running;
     auto hello = control::fetch_blocking(running.address, {.query = "a=1"}, 5s);
     REQUIRE(hello);
@@ -76,10 +77,13 @@ TEST_CASE("a port that nobody listens on is an error that names it", "[control]"
     CHECK(answer.error().text.find(nobody.to_string()) != std::string::npos);
 }
 
-TEST_CASE("garbage gets 400, pipelined requests an answer each, and neither disturbs the next caller", "[control]") {
+TEST_CASE("garbage gets 400, pipelined requests an answer each, and neither disturbs the next caller",
+          "[control]") {
     Running running;
     CHECK(exchange(running.address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
-    auto two = exchange(running.address, "GET /?1 HTTP/1.1\r\nhost: x\r\n\r\nGET /?2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    auto two = exchange(
+        running.address,
+        "GET /?1 HTTP/1.1\r\nhost: x\r\n\r\nGET /?2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     CHECK(two.find("hello 1") < two.find("hello 2"));
     CHECK(two.find("hello 2") != two.npos);
     CHECK(control::fetch_blocking(running.address, {}, 5s));
@@ -88,11 +92,13 @@ TEST_CASE("garbage gets 400, pipelined requests an answer each, and neither dist
 TEST_CASE("callers beyond the bound are closed, and there is room again once some have gone", "[control]") {
     Running running;
     std::vector<Fd> held;
-    for (std::size_t i = 0; i < control::Server::connections_max; ++i) held.emplace_back(raw_client(running.address));
+    for (std::size_t i = 0; i < control::Server::connections_max; ++i)
+        held.emplace_back(raw_client(running.address));
     CHECK_FALSE(control::fetch_blocking(running.address, {}, 5s));
     held.clear();
     bool answered = false;
-    for (int tries = 0; tries < 100 && !answered; ++tries) answered = control::fetch_blocking(running.address, {}, 5s).has_value();
+    for (int tries = 0; tries < 100 && !answered; ++tries)
+        answered = control::fetch_blocking(running.address, {}, 5s).has_value();
     CHECK(answered);
 }
 
@@ -100,7 +106,10 @@ namespace {
 
 int raw_client(Address at) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(at.port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+    sockaddr_in to{.sin_family = AF_INET,
+                   .sin_port = htons(at.port),
+                   .sin_addr = {htonl(INADDR_LOOPBACK)},
+                   .sin_zero = {}};
     REQUIRE(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
     return fd;
 }
@@ -110,7 +119,8 @@ std::string exchange(Address at, std::string_view text) {
     REQUIRE(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
     std::string all;
     char part[4096];
-    for (ssize_t got; (got = read(fd.get(), part, sizeof part)) > 0;) all.append(part, static_cast<std::size_t>(got));
+    for (ssize_t got; (got = read(fd.get(), part, sizeof part)) > 0;)
+        all.append(part, static_cast<std::size_t>(got));
     return all;
 }
 
