@@ -4,6 +4,7 @@
 #include "lib/kube/fields.h"
 #include "lib/tls/state_directory.h"
 
+#include <algorithm>
 #include <dirent.h>
 #include <memory>
 #include <sstream>
@@ -16,19 +17,19 @@ constexpr std::size_t text_bytes_max = 512;  // of a uid or a reason: an inode's
 
 bool printable(std::string_view text) {
     if (text.size() > text_bytes_max) return false;
-    for (char c : text)
-        if (static_cast<unsigned char>(c) <= 0x20 || c == 0x7f) return false;
-    return true;
+    return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
-// One line a pod: "shop/web UID yes REASON". Reasons are words; "-" stands for none.
+bool is_word(std::string_view text) { return !text.empty() && printable(text) && text.find(' ') == text.npos; }
+
+// One line a pod: "shop/web UID yes REASON". The reason is the rest of the line; "-" stands for none.
 void read_lines(std::string_view text, std::map<std::string, Enrolment, std::less<>>& out) {
     std::istringstream lines{std::string(text)};
     for (std::string line; std::getline(lines, line) && out.size() < Enrolments::pods_of_node_max;) {
         std::istringstream words(line);
         std::string name, enrolled;
         Enrolment one;
-        if (!(words >> name >> one.uid >> enrolled >> one.reason)) continue;
+        if (!(words >> name >> one.uid >> enrolled >> std::ws) || !std::getline(words, one.reason)) continue;
         one.enrolled = enrolled == "yes";
         if (one.reason == "-") one.reason.clear();
         out[name] = std::move(one);
@@ -57,7 +58,7 @@ Result<std::vector<std::string>> Enrolments::apply(const std::string& node, cons
     if (!report.snapshot) now = of(node);
     for (const xds::PodReport& pod : report.pods) {
         if (!kube::is_dns_name(pod.name, false) || !kube::is_dns_name(pod.name_space, true) ||
-            !printable(pod.uid) || pod.uid.empty() || !printable(pod.reason))
+            !is_word(pod.uid) || !printable(pod.reason))
             return refuse(Reason::bad_input, "a report of " + node + " names an impossible pod");
         const std::string name = pod.name_space + "/" + pod.name;
         auto known = now.find(name);
