@@ -184,10 +184,14 @@ io::Task<Result<Done>> Agent::wait_for_signal() {
 io::Task<Result<Done>> Agent::keep_census() {
     for (;;) {
         CO_TRY([[maybe_unused]] Done woken, co_await changed_.wait());
-        census_.round();
-        follow_watches();
-        report();
+        look();
     }
+}
+
+void Agent::look() {
+    census_.round();
+    follow_watches();
+    report();
 }
 
 io::Task<Result<Done>> Agent::tick() {

@@ -34,6 +34,7 @@ private:
     io::Task<Result<Done>> hear_refusals();
     io::Task<Result<Done>> wait_for_signal();
 
+    void look();  // one round of the census, and what follows from it
     void follow_watches();
     void note(const Refusal& refusal);
     void report();

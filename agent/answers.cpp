@@ -83,6 +83,7 @@ std::vector<StatusProblem> Agent::problems() const {
 }
 
 Status Agent::status() {
+    look();  // what is shown is what is now
     Status now;
     now.node = settings_.node_name;
     now.pending = pending();

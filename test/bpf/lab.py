@@ -131,12 +131,14 @@ class Hands:
     def socket(self, family="4", kind=socket.SOCK_STREAM, proto=0):
         return self.keep(socket.socket(socket.AF_INET6 if family == "6" else socket.AF_INET, kind, proto))
 
-    def listen(self, ip, port=0, backlog=64, role=None):
+    def listen(self, ip, port=0, backlog=64, role=None, defer=0):
         sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if role:
             sock.setsockopt(SOL_MESH, OPT_ROLE, struct.pack("=I", role))
+        if defer:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, defer)
         sock.bind((ip, port))
         sock.listen(backlog)
         return self.keep(sock), sock.getsockname()[1]
@@ -251,9 +253,6 @@ class Hands:
             wire.bind((interface, 0))
             wire.send(frame)
 
-    def mac(self, interface):
-        return pathlib.Path(f"/sys/class/net/{interface}/address").read_text().strip()
-
     def file_limit(self, count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
 
@@ -267,12 +266,13 @@ class Actor:
     def __init__(self, lab, namespace, group, hands=Hands, program=None):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lab.actors.append(self)
+        self.child = None
         if program:  # another executable, which imports this module and does the same
             code = (f"import sys; sys.path[:0] = {[str(pathlib.Path(__file__).parent)]!r}; import lab, standin; "
                     f"lab.serve({theirs.fileno()}, lab.{hands.__name__} if hasattr(lab, {hands.__name__!r}) else standin.{hands.__name__})")
-            child = subprocess.Popen([str(program), "-c", code], pass_fds=[theirs.fileno()],
+            self.child = subprocess.Popen([str(program), "-c", code], pass_fds=[theirs.fileno()],
                                      preexec_fn=lambda: self.settle(lab, namespace, group))
-            self.child_pid = child.pid
+            self.child_pid = self.child.pid
         else:
             self.child_pid = os.fork()
             if self.child_pid == 0:
@@ -306,7 +306,7 @@ class Actor:
         if self.alive:
             os.kill(self.child_pid, sig)
             if sig == signal.SIGKILL:
-                os.waitpid(self.child_pid, 0)
+                self.child.wait() if self.child else os.waitpid(self.child_pid, 0)
                 self.alive = False
                 self.wire.close()
 
@@ -480,7 +480,7 @@ class Lab:
         return json.loads(self.fetch("/status"))
 
     def pod_status(self, name):
-        return next(pod for pod in self.status()["pods"] if pod["name"] == name)
+        return {pod["name"]: pod for pod in self.status()["pods"]}[name]
 
     def outcome(self, word):
         return self.status()["outcomes"][word]
@@ -489,6 +489,22 @@ class Lab:
         for name in names:
             wait_until(f"{name} is enrolled and served",
                        lambda n=name: self.pod_status(n)["enrolled"] and len(self.pod_status(n)["listeners"]) >= 3)
+
+    def mac(self, namespace, device):
+        return json.loads(sh("ip", "-n", self.full(namespace), "-j", "link", "show", "dev", device))[0]["address"]
+
+    def entries(self, outer):
+        """How many entries all pods' inner maps of that name hold."""
+        count = 0
+        for slot in json.loads(sh("bpftool", "-j", "map", "dump", "pinned", self.dir / "bpf/v1" / outer)):
+            if "value" in slot:
+                number = int.from_bytes(bytes(int(byte, 16) for byte in slot["value"]), sys.byteorder)
+                count += len(json.loads(sh("bpftool", "-j", "map", "dump", "id", number)))
+        return count
+
+    def nothing_is_left(self):
+        """No record, pending client or approval outlives its connection."""
+        return not any(self.entries(name) for name in ("cv_records", "cv_pendings", "cv_approvals"))
 
     def pins(self):
         return sorted(p.name for p in (self.dir / "bpf" / "links").glob("*"))

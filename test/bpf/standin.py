@@ -106,6 +106,8 @@ class Ztunnel(Hands):
             self.said.append(("del", uid, len(received)))
             for listener in self.listeners.pop(uid, {}).values():
                 listener.close()
+            if uid in self.pods:
+                os.close(self.pods.pop(uid)[1])  # else the namespace would live as long as we do
         elif 3 in request:
             self.said.append(("snapshot", "", len(received)))
         return ""
@@ -115,6 +117,7 @@ class Ztunnel(Hands):
 
     def hang_up(self):
         self.zds.shutdown(socket.SHUT_RDWR)
+        self.zds.close()
 
     # -- listeners
     def open_pod(self, uid):
@@ -172,6 +175,20 @@ class Ztunnel(Hands):
         try:
             bind = (source, 0) if source else None
             return self.connect(ip, port, client=client, bind=bind, seconds=seconds, family=family)
+        finally:
+            enter_fd(self.home)
+
+    def fill_pendings(self, pod, ip, port, count):
+        """Connections that nobody asks about: each keeps its entry until it closes. They need no answer of the app."""
+        self.file_limit(count + 1024)
+        enter_fd(self.pods[self.uid_of(pod)][1])
+        try:
+            for i in range(count):
+                sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                sock.setsockopt(SOL_MESH, OPT_REAL_CLIENT, cv_address("10.1.2.3", 1 + i))
+                sock.bind((f"127.1.{i // 250}.{1 + i % 250}", 0))
+                sock.connect_ex((ip, port))
+                self.keep(sock)
         finally:
             enter_fd(self.home)
 
