@@ -207,7 +207,7 @@ class Lifecycle(unittest.TestCase):
         ids = self.link_ids()
         caller.start()
         try:
-            for signal_number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+            for signal_number in (signal.SIGTERM, signal.SIGKILL) * 2 + (signal.SIGTERM,):
                 self.lab.stop_agent(signal_number)
                 app.connect("10.99.2.1", port)  # captured also while no agent runs
                 self.remote.accept(there)
