@@ -20,7 +20,9 @@ bool printable(std::string_view text) {
     return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
-bool is_word(std::string_view text) { return !text.empty() && printable(text) && text.find(' ') == text.npos; }
+bool is_word(std::string_view text) {
+    return !text.empty() && printable(text) && text.find(' ') == text.npos;
+}
 
 // One line a pod: "shop/web UID yes REASON". The reason is the rest of the line; "-" stands for none.
 void read_lines(std::string_view text, std::map<std::string, Enrolment, std::less<>>& out) {

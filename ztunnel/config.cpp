@@ -254,9 +254,9 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
                          .environment = {environment.begin(), environment.end()}};
     config.secret_ttl = std::chrono::duration_cast<std::chrono::seconds>(read.duration("SECRET_TTL", 24h));
     config.zds_path = read.text("INPOD_UDS", config.zds_path);
-    config.resolvers = read.list<Address>("CULVERT_RESOLVERS", "ADDRESS:PORT, comma separated");
-    if (config.resolvers.empty()) config.resolvers = resolvers_of(machine.resolv_conf);
-    config.dns = read.text("ISTIO_META_DNS_CAPTURE", "true") == "true";
+    config.doors.resolvers = read.list<Address>("CULVERT_RESOLVERS", "ADDRESS:PORT, comma separated");
+    if (config.doors.resolvers.empty()) config.doors.resolvers = resolvers_of(machine.resolv_conf);
+    config.doors.dns = read.text("ISTIO_META_DNS_CAPTURE", "true") == "true";
     std::string threads = read.text("ZTUNNEL_WORKER_THREADS", "auto");
     config.workers = worker_threads(threads, machine.cpus);
     if (config.workers == 0)

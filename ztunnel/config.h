@@ -26,8 +26,6 @@ struct Config {
     std::chrono::seconds secret_ttl = std::chrono::hours(24);
     tls::Profile profile;
     std::string zds_path = "/var/run/ztunnel/ztunnel.sock";
-    std::vector<Address> resolvers;  // D-13: who answers what the mesh does not know
-    bool dns = true;                 // D-1
     unsigned workers = 2;
     Duration drain = std::chrono::seconds(5);
     Address admin, stats, readiness;

@@ -3,6 +3,7 @@
 #include "bpf/abi.h"
 #include "lib/base/log.h"
 #include "lib/io/uring.h"
+#include "ztunnel/dns_server.h"
 
 #include <pthread.h>
 
@@ -36,6 +37,7 @@ struct Worker::Door {
     PodView view;
     io::Scope accepting;
     std::vector<std::unique_ptr<Port>> ports;
+    std::unique_ptr<DnsServer> dns;
 };
 
 Result<std::unique_ptr<Worker>> Worker::make(const Settings& settings, Certs& certs, Registry& metrics) {
@@ -44,7 +46,8 @@ Result<std::unique_ptr<Worker>> Worker::make(const Settings& settings, Certs& ce
 }
 
 Worker::Worker(std::unique_ptr<io::Driver> driver, const Settings& settings, Certs& certs, Registry& metrics)
-    : loop_(std::move(driver)), scope_(loop_), credentials_(std::make_shared<LoopCredentials>(loop_, certs)) {
+    : metrics_(metrics), loop_(std::move(driver)), scope_(loop_),
+      credentials_(std::make_shared<LoopCredentials>(loop_, certs)) {
     shard_ = std::make_unique<Shard>(ShardParts{loop_, settings, *credentials_, handshakes_, metrics});
     certs.add_loop(credentials_);
 }
@@ -111,8 +114,28 @@ Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
         }
         ports.push_back(std::make_unique<Door::Port>(std::move(*listener), each.enter));
     }
+    TRY([[maybe_unused]] Done answering, serve_dns(*pod, doors));
     pod->ports = std::move(ports);
     for (auto& port : pod->ports) pod->accepting.start(accept_all(*pod, port->listener, port->enter));
+    return Done{};
+}
+
+Result<Done> Worker::serve_dns(Door& pod, const Doors& doors) {
+    if (!doors.dns) return Done{};
+    DnsOptions options{.ipv6 = doors.ipv6,
+                       .reuse_port = doors.reuse_port,
+                       .announce = doors.announce,
+                       .mark = doors.mark,
+                       .resolvers = doors.resolvers};
+    pod.dns = std::make_unique<DnsServer>(pod.view, options, metrics_);
+    auto started = pod.dns->start();
+    if (!started) {
+        Error error = std::move(started).error();
+        error.text = "DNS port " + std::to_string(options.port) + " of pod " + pod.view.info().uid +
+                     (error.text.empty() ? "" : ": " + error.text);
+        pod.dns.reset();
+        return std::unexpected(std::move(error));
+    }
     return Done{};
 }
 
@@ -170,6 +193,7 @@ io::Task<void> Worker::close_door(std::string uid, Reason why) {
     pod->accepting.cancel();
     co_await pod->accepting.join();
     pod->ports.clear();
+    if (pod->dns) co_await pod->dns->stop();
     pod->view.cut(why);
     co_await pod->view.join();
     doors_.erase(uid);

@@ -23,10 +23,12 @@ namespace culvert::ztunnel {
 // Where a pod's listeners are to stand.
 struct Doors {
     std::uint16_t outbound = 15001, inbound = 15006, hbone = 15008;
-    bool ipv6 = true;        // C-1
-    bool reuse_port = true;  // C-3
-    std::uint32_t mark = 0;  // C-2
-    bool announce = true;    // tell the kernel each listener's role: the agent is ours
+    bool ipv6 = true;                // C-1
+    bool reuse_port = true;          // C-3
+    std::uint32_t mark = 0;          // C-2
+    bool announce = true;            // tell the kernel each listener's role: the agent is ours
+    bool dns = true;                 // D-1: answer captured DNS at 15053
+    std::vector<Address> resolvers;  // D-13: who knows what the mesh does not
 };
 
 class Worker {
@@ -59,11 +61,13 @@ private:
     using Enter = void (PodView::*)(io::Socket);
 
     Worker(std::unique_ptr<io::Driver> driver, const Settings& settings, Certs& certs, Registry& metrics);
+    Result<Done> serve_dns(Door& door, const Doors& doors);
     Door* door(const std::string& uid);
     void admit(const std::string& uid, io::Socket socket, Enter enter);
     io::Task<void> accept_all(Door& door, io::Listener& listener, Enter enter);
     io::Task<void> take_queued(Door& door, io::Listener& listener, Enter enter);
 
+    Registry& metrics_;
     io::Loop loop_;
     io::Scope scope_;
     std::shared_ptr<LoopCredentials> credentials_;

@@ -29,7 +29,7 @@ TEST_CASE("an empty environment yields Istio's defaults [X-1, X-3, X-4]", "[conf
     CHECK(config->workers == 2);
     CHECK(config->drain == 5s);
     CHECK(config->doors.announce);
-    CHECK(config->resolvers == std::vector{*Address::parse("10.0.0.2:53"), *Address::parse("[fd00::2]:53")});
+    CHECK(config->doors.resolvers == std::vector{*Address::parse("10.0.0.2:53"), *Address::parse("[fd00::2]:53")});
     CHECK(read({{"KUBERNETES_SERVICE_HOST", "10.0.0.1"}})->discovery.address == "https://istiod.istio-system.svc:15012");
 }
 
