@@ -372,7 +372,7 @@ class World:
     # -- programs -------------------------------------------------------------------------------------------------------
     def bin(self, name):
         build = os.environ.get("CULVERT_BUILD_DIR") or ROOT / "build" / self.build
-        return pathlib.Path(build) / "bin" / name
+        return pathlib.Path(build).resolve() / "bin" / name
 
     def process(self, name, command, **options):
         process = Process(self, name, command, **options)
