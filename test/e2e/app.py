@@ -39,10 +39,11 @@ def read_line(s):
     return line.decode().split()
 
 
-def read_all(s):
-    """Bytes until the clean end, checked against the pattern."""
+def read_all(s, pause=0.0):
+    """Bytes until the clean end, checked against the pattern; `pause` seconds before each read."""
     total = 0
     while data := s.recv(CHUNK):
+        time.sleep(pause)
         if data != pattern(len(data), total):
             raise ValueError(f"wrong bytes after {total}")
         total += len(data)
@@ -81,8 +82,7 @@ def serve_one(s, peer):
         send_pattern(s, n)
     elif verb == "slow":       # a slow reader, then the count
         time.sleep(0.5)
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        s.sendall(f"{read_all(s)}\n".encode())
+        s.sendall(f"{read_all(s, pause=0.01)}\n".encode())
     elif verb == "dribble":    # n single bytes
         for i in range(n):
             s.sendall(pattern(1, i))

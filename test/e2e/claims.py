@@ -44,7 +44,7 @@ def show_logs(world, lines=15):
     for path in sorted(world.logs.glob("*.log")):
         if any(part in path.name for part in ("agent", "ztunnel", "controller")):
             print(f"--- {path.name}")
-            print("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+            print("\n".join(line[:300] for line in path.read_text(errors="replace").splitlines()[-lines:]))
 
 
 def main(build_world, **options):

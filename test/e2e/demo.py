@@ -277,14 +277,15 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave it running")
     parser.add_argument("--stop", action="store_true", help="end what --keep left")
     parser.add_argument("--build", default="release", help="which build's programs (release, asan)")
+    parser.add_argument("--name", default=KEPT, help="of this demo's world, when several are to run at once")
     parser.add_argument("-o", choices=["text", "json"], default="text", help="the report's form")
     options = parser.parse_args()
     if options.stop:
-        worlds.remove(KEPT)
+        worlds.remove(options.name)
         print("the demo is gone")
         return 0
     report = Report(options.o == "json")
-    w = worlds.World(options.build, KEPT)
+    w = worlds.World(options.build, options.name)
     w.__enter__()
     kept = False
     try:
