@@ -3,11 +3,13 @@
 
   ./dev demo             run all checks, end everything; exit 0 only if each holds
   ./dev demo --keep      leave it running and say how to look around
+  ./dev demo --in clerk psql -h db.shop -U postgres      a command as a pod (or on a node) of the demo that stays
   ./dev demo --stop      end what --keep left; nothing stays behind
   -o json                the report as JSON
 """
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -236,20 +238,41 @@ def check_load(pods, report):
 
 
 LOOK_AROUND = """
-The demo stays up. Look around ({prefix} is in every name):
+The demo stays up. Look around:
 
-  ip netns exec {clerk} psql -h db.shop -U postgres -c 'select 1'      as the pod "clerk"
-  ip netns exec {node1} {culvert} status
-  ip netns exec {node1} {culvert} ztunnel-config workload
-  ip netns exec {node1} curl -s localhost:15020/metrics
-  ls {manifests}        change, add or remove a manifest and see what happens
-  ls {logs}             logs of every program; ztunnel's are the access logs
-
-(Commands run by `ip netns exec` from your shell are in no pod's cgroup of the demo: to be captured as the pod is, first
- `echo $$ > {cgroup}`.)
+  ./dev demo --in clerk psql -h db.shop -U postgres -c 'select 1'     a command as a pod: clerk, till, db, cache, web, stranger ...
+  ./dev demo --in node1 culvert status                                 or on a node: node1, node2
+  ./dev demo --in node1 culvert ztunnel-config connections
+  ./dev demo --in node2 curl -s localhost:15020/metrics
+  ls {manifests}                        change, add or remove a manifest and see what happens
+  ls {logs}                             logs of every program; ztunnel's are the access logs
 
 End it:  ./dev demo --stop
 """
+
+
+def run_in(name, place, command):
+    """A command as a pod or on a node of a demo that stays: its cgroup first, then its namespace."""
+    directory = worlds.RUN / name
+    try:
+        places = json.loads((directory / "places.json").read_text())
+        netns, cgroup, path = places[place]
+    except OSError:
+        print("no demo is running: ./dev demo --keep", file=sys.stderr)
+        return 2
+    except KeyError:
+        print(f"no pod or node '{place}': one of {', '.join(sorted(places))}", file=sys.stderr)
+        return 2
+    (worlds.pathlib.Path(cgroup) / "cgroup.procs").write_text(str(os.getpid()))
+    os.environ.update(PATH=f"{path}:{os.environ['PATH']}", CULVERT_CONTROLLER=f"10.88.0.{worlds.RESERVED}:15014")
+    os.execvp("ip", ["ip", "netns", "exec", netns, *(command or ["bash"])])
+
+
+def remember_places(w):
+    path = str(w.bin("x").parent)
+    places = {p.name: (p.netns, str(p.cgroup), path) for p in w.pods}
+    places |= {n.name: (n.netns, str(n.cgroup / "system"), path) for n in w.nodes}
+    (w.dir / "places.json").write_text(json.dumps(places))
 
 
 def run(w, report):
@@ -269,17 +292,19 @@ def run(w, report):
     check_load(pods, report)
     died = [p.name for p in w.processes if not p.alive() and re.search(r"agent|ztunnel|controller", p.name)]
     report.check("no program of the mesh died on the way", died)
-    return pods
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave it running")
     parser.add_argument("--stop", action="store_true", help="end what --keep left")
+    parser.add_argument("--in", nargs=argparse.REMAINDER, dest="place", metavar="POD COMMAND", help="run a command as a pod of the demo, or on node1, node2")
     parser.add_argument("--build", default="release", help="which build's programs (release, asan)")
     parser.add_argument("--name", default=KEPT, help="of this demo's world, when several are to run at once")
     parser.add_argument("-o", choices=["text", "json"], default="text", help="the report's form")
     options = parser.parse_args()
+    if options.place:
+        return run_in(options.name, options.place[0], options.place[1:])
     if options.stop:
         worlds.remove(options.name)
         print("the demo is gone")
@@ -289,12 +314,12 @@ def main():
     w.__enter__()
     kept = False
     try:
-        pods = run(w, report)
+        run(w, report)
         if options.keep:
             (w.dir / "stay").touch()
             kept = True
-            print(LOOK_AROUND.format(prefix=w.name(""), clerk=pods["clerk"].netns, node1=w.nodes[0].netns, culvert=w.bin("culvert"),
-                                     manifests=w.manifests, logs=w.logs, cgroup=pods["clerk"].cgroup / "cgroup.procs"))
+            remember_places(w)
+            print(LOOK_AROUND.format(manifests=w.manifests, logs=w.logs))
     except (TimeoutError, RuntimeError) as error:
         report.check("the demo got to its end", str(error))
         for process in w.processes:

@@ -177,6 +177,7 @@ class Pod:
     def delete(self):
         self.world.pods.remove(self)
         sh("ip", "netns", "del", self.netns)
+        shutil.rmtree(f"/etc/netns/{self.netns}", ignore_errors=True)
 
 
 class Node:
@@ -514,7 +515,8 @@ def remove(world_id):
         name = line.split()[0]
         if name.startswith(f"{PREFIX}{world_id}-"):
             sh("ip", "netns", "del", name, check=False)
-            shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
+    for folder in pathlib.Path("/etc/netns").glob(f"{PREFIX}{world_id}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     if cgroup.exists():
         for folder in sorted(cgroup.rglob("*"), key=lambda p: -len(p.parts)):
             if folder.is_dir():
