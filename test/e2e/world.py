@@ -205,8 +205,6 @@ class Node:
         w.wire(self.netns, self.v4, self.v6)
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             sh("ip", "netns", "exec", self.netns, "sysctl", "-qw", f"{key}=1")
-        # What must be equal for every run: cubic, see docs/kernel.md fact 7.
-        sh("ip", "netns", "exec", self.netns, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic", check=False)
         for other in w.nodes:
             self._route_to(other)
             other._route_to(self)
@@ -346,6 +344,8 @@ class World:
             (etc / "resolv.conf").write_text(f"nameserver {resolver}\nsearch {' '.join(search)}\noptions ndots:5 timeout:2 attempts:2\n")
         sh("ip", "netns", "add", name)
         self.ip(name, "link set lo up")
+        # What must be equal for every run: a new namespace takes the machine's, which may be bbr (docs/kernel.md fact 7).
+        sh("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic", check=False)
 
     def ip(self, netns, batch):
         lines = "\n".join(line.strip() for line in batch.strip().splitlines())
