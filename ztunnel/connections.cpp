@@ -2,6 +2,8 @@
 
 #include "ztunnel/pod_view.h"
 
+#include <utility>
+
 namespace culvert::ztunnel {
 
 std::string_view word(Protocol protocol) {
@@ -17,6 +19,7 @@ Connection::Connection(PodView& of, Direction towards)
     : pod(of), scope(of.shard().loop()), since(of.shard().loop().now()), direction(towards) {
     pod.shard().connections().add(*this);
     pod.shard().telemetry().sockets_open(direction).add(1);
+    pod.beginning(1);
 }
 
 Connection::~Connection() {
@@ -54,9 +57,14 @@ void Connection::opened(FlowRef flow) {
     pod.shard().access_log().opened(*this);
 }
 
-void Connection::begun(Result<Done> how) {
+void Connection::settled() {
+    if (!std::exchange(settled_, true)) pod.beginning(-1);
+}
+
+void Connection::begun(const Result<Done>& how) {
+    settled();
     if (how) return;
-    refusal_ = std::make_unique<Error>(std::move(how).error());
+    refusal_ = std::make_unique<Error>(how.error());
     if (refusal_->reason == Reason::cancelled) refusal_->reason = cut_reason();
 }
 

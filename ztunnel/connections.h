@@ -51,8 +51,10 @@ public:
     // an early failure: a warning and the refusal counter only (L-1, M-8).
     void opened(FlowRef flow);
     const Flow* flow() const { return flow_.get(); }
+    // Its bytes flow: what its beginning needed is gone. Idempotent; begun() says it, too.
+    void settled();
     // Keeps why it never began, until ended().
-    void begun(Result<Done> how);
+    void begun(const Result<Done>& how);
     // Its one line and its closing counters; Reason::none is a clean end. Called once, by whoever serves it.
     void ended(Reason how);
 
@@ -77,6 +79,7 @@ private:
     std::uint64_t sent_bytes_ = 0;
     std::uint64_t received_bytes_ = 0;
     Reason cut_ = Reason::none;
+    bool settled_ = false;
 };
 
 // One line of /config_dump's workloadState and of `culvert ztunnel-config connections`.

@@ -62,6 +62,10 @@ int status_of(const Error& refusal) {
     return asked ? refusal.detail : mesh::connect_status(refusal.reason);
 }
 
+void say_no(Link& link, h2::StreamId stream, const Error& refusal) {
+    link.respond(stream, {status_of(refusal), {}});
+}
+
 io::Task<void> serve_stream(PodView& pod, const Caller& caller, h2::StreamId stream) {
     Connection connection(pod, Direction::inbound);
     connection.protocol = Protocol::hbone;
@@ -72,8 +76,8 @@ io::Task<void> serve_stream(PodView& pod, const Caller& caller, h2::StreamId str
     {
         auto beginning = begin(connection, tunnel, *caller.link, stream);
         auto begun = co_await connection.scope.run(std::move(beginning));
-        if (!begun) caller.link->respond(stream, {status_of(begun.error()), {}});
-        connection.begun(std::move(begun));
+        if (!begun) say_no(*caller.link, stream, begun.error());
+        connection.begun(begun);
     }
     co_await connection.scope.join();
     connection.ended(tunnel.failure());

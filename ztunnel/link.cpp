@@ -103,6 +103,8 @@ std::optional<h2::ConnectRequest> Link::take_request(h2::StreamId stream, Tunnel
     if (at == requests_.end() || ended()) return std::nullopt;  // reset meanwhile
     Waiting waiting = std::move(*at);
     requests_.erase(at);
+    // What a burst of CONNECTs took, 200 B each, is not kept for the life of the link.
+    if (requests_.empty()) std::vector<Waiting>().swap(requests_);
     --offered_;
     rows_.insert(std::ranges::upper_bound(rows_, stream, {}, &Row::stream), {stream, &tunnel});
     tunnel.attach(*this, stream, false);

@@ -137,7 +137,7 @@ io::Task<void> serve_outbound(PodView& pod, io::Socket app) {
         auto beginning = begin(connection, tunnel, app);
         auto begun = co_await connection.scope.run(std::move(beginning));
         if (!begun && app.open()) app.reset_on_close();
-        connection.begun(std::move(begun));
+        connection.begun(begun);
     }
     co_await connection.scope.join();
     connection.ended(tunnel.failure());

@@ -32,7 +32,7 @@ io::Task<void> serve_passthrough(PodView& pod, io::Socket client) {
     auto carrying = carry(connection, client);
     auto carried = co_await connection.scope.run(std::move(carrying));
     if (!carried && client.open()) client.reset_on_close();
-    connection.begun(std::move(carried));
+    connection.begun(carried);
     connection.ended(Reason::none);
 }
 

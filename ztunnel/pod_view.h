@@ -36,6 +36,8 @@ struct PodInfo {
 
 class PodView {
 public:
+    static constexpr int beginning_crowd = 64;
+
     PodView(Shard& shard, std::shared_ptr<const PodInfo> info);
     ~PodView();
     PodView(const PodView&) = delete;
@@ -58,6 +60,10 @@ public:
     Shard& shard() { return shard_; }
     Pool& pool() { return pool_; }
     bool draining() const { return draining_; }
+    // So many connections are beginning that accepting had better be slower (docs/limits.md:
+    // ztunnel.beginning): a beginning takes 3 KB, what runs 1 KB.
+    bool crowded() const { return beginning_ >= beginning_crowd; }
+    void beginning(int more) { beginning_ += more; }
     bool idle() const { return connections_.children() == 0 && pool_.links() == 0; }
 
     // The pod itself in this snapshot; null: WDS does not know it yet.
@@ -100,6 +106,7 @@ private:
     Pool pool_;
     std::vector<Link*> accepted_;
     std::size_t half_open_ = 0;
+    int beginning_ = 0;
     bool draining_ = false;
 };
 

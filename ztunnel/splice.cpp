@@ -87,6 +87,7 @@ private:
 }  // namespace
 
 io::Task<Result<Done>> splice(Connection& connection, io::Socket app, io::Socket peer) {
+    connection.settled();
     Splice both(connection, std::move(app), std::move(peer));
     co_return co_await both.run();
 }

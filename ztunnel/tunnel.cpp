@@ -48,6 +48,7 @@ void Tunnel::leave() {
 }
 
 void Tunnel::start(io::Socket app) {
+    connection_.settled();
     app_ = std::move(app);
     if (!connection_.scope.start(from_app())) fail(Reason::limit);
     write_rest();
@@ -73,7 +74,7 @@ io::Task<void> Tunnel::from_app() {
         std::size_t most = may_read();
         if (most > 0) {
             auto received = co_await app_.recv(most);
-            take_from_app(std::move(received));
+            take_from_app(received);
         } else {
             auto woken = co_await changed_.wait();
             if (!woken)
@@ -97,7 +98,7 @@ std::size_t Tunnel::may_read() {
     return std::min(credit, most);
 }
 
-void Tunnel::take_from_app(Result<io::Received> received) {
+void Tunnel::take_from_app(const Result<io::Received>& received) {
     if (!received) {
         return fail(received.error().reason == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
     }
@@ -118,7 +119,7 @@ void Tunnel::pass_on() {
     if (!to_peer_.empty()) {
         std::size_t taken = link_->send(stream_, to_peer_);
         if (taken == to_peer_.size())
-            to_peer_ = {};
+            OutBuffer().swap(to_peer_);
         else
             to_peer_.erase(to_peer_.begin(), to_peer_.begin() + static_cast<std::ptrdiff_t>(taken));
     }

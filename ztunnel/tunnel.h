@@ -65,7 +65,7 @@ private:
     io::Task<void> from_app();
     io::Task<void> into_app();
     std::size_t may_read();
-    void take_from_app(Result<io::Received> received);
+    void take_from_app(const Result<io::Received>& received);
     void pass_on();
     void hold(std::span<const ConstBytes> pieces, std::size_t skip);
     void write_rest();

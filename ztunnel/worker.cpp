@@ -14,7 +14,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
-constexpr Duration queue_quiet = 20ms;   // an accept queue that stays empty this long has run dry
+constexpr Duration crowd_pause = 1ms;
+constexpr Duration queue_quiet = 20ms;  // an accept queue that stays empty this long has run dry
 constexpr Duration queue_drain =
     200ms;  // without a successor new connections keep coming: then they are refused
 
@@ -152,6 +153,12 @@ io::Task<void> Worker::accept_all(Door& pod, io::Listener& listener, Enter enter
             auto slept = co_await io::sleep(loop_, accept_pause);
             if (!slept) co_return;
             continue;
+        }
+        // In a burst accepting would always win over what it began: slower, never stopped, since what begins
+        // may wait for somebody slow.
+        if (pod.view.crowded()) {
+            auto slept = co_await io::sleep(loop_, crowd_pause);
+            if (!slept) co_return;
         }
         Worker& next = *all_[next_++ % all_.size()];
         if (&next == this) {
