@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <dirent.h>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <unistd.h>
 
@@ -24,18 +25,29 @@ bool is_word(std::string_view text) {
     return !text.empty() && printable(text) && text.find(' ') == text.npos;
 }
 
-// One line a pod: "shop/web UID yes REASON". The reason is the rest of the line; "-" stands for none.
-void read_lines(std::string_view text, std::map<std::string, Enrolment, std::less<>>& out) {
+// One line a pod: "UID shop/web yes REASON". The reason is the rest of the line; "-"
+// stands for none.
+void read_lines(std::string_view text, Enrolments::Said& out) {
     std::istringstream lines{std::string(text)};
     for (std::string line; std::getline(lines, line) && out.size() < Enrolments::pods_of_node_max;) {
         std::istringstream words(line);
-        std::string name, enrolled;
+        std::string uid, enrolled;
         Enrolment one;
-        if (!(words >> name >> one.uid >> enrolled >> std::ws) || !std::getline(words, one.reason)) continue;
+        if (!(words >> uid >> one.name >> enrolled >> std::ws) || !std::getline(words, one.reason)) continue;
         one.enrolled = enrolled == "yes";
         if (one.reason == "-") one.reason.clear();
-        out[name] = std::move(one);
+        out[uid] = std::move(one);
     }
+}
+
+// Names of the pods about which something differs, each once.
+std::vector<std::string> differences(const Enrolments::Said& before, const Enrolments::Said& now) {
+    std::set<std::string> out;
+    for (const auto& [uid, one] : before)
+        if (auto at = now.find(uid); at == now.end() || at->second != one) out.insert(one.name);
+    for (const auto& [uid, one] : now)
+        if (auto at = before.find(uid); at == before.end() || at->second != one) out.insert(one.name);
+    return {out.begin(), out.end()};
 }
 
 }  // namespace
@@ -56,29 +68,23 @@ Result<Enrolments> Enrolments::open(std::string directory) {
 Result<std::vector<std::string>> Enrolments::apply(const std::string& node, const xds::Report& report) {
     if (!report.node.empty() && report.node != node)
         return refuse(Reason::bad_input, "a report of " + node + " speaks for another node");
-    std::map<std::string, Enrolment, std::less<>> now;
+    Said now;
     if (!report.snapshot) now = of(node);
     for (const xds::PodReport& pod : report.pods) {
-        if (!kube::is_dns_name(pod.name, false) || !kube::is_dns_name(pod.name_space, true) ||
-            !is_word(pod.uid) || !printable(pod.reason))
-            return refuse(Reason::bad_input, "a report of " + node + " names an impossible pod");
-        const std::string name = pod.name_space + "/" + pod.name;
-        auto known = now.find(name);
-        // An older pod of this name may be said to have gone after a newer one came.
-        if (pod.gone) {
-            if (known != now.end() && known->second.uid == pod.uid) now.erase(known);
-        } else {
-            now[name] = {pod.uid, pod.enrolled, pod.reason};
+        if (!is_word(pod.uid))
+            return refuse(Reason::bad_input, "a report of " + node + " names a pod by an impossible uid");
+        if (pod.gone) {  // says no more than its uid
+            now.erase(pod.uid);
+            continue;
         }
+        if (!kube::is_dns_name(pod.name, false) || !kube::is_dns_name(pod.name_space, true) ||
+            !printable(pod.reason))
+            return refuse(Reason::bad_input, "a report of " + node + " names an impossible pod");
+        now[pod.uid] = {pod.name_space + "/" + pod.name, pod.enrolled, pod.reason};
     }
     if (now.size() > pods_of_node_max)
         return refuse(Reason::limit, "a report of " + node + " names too many pods");
-    std::vector<std::string> changed;
-    const auto& before = of(node);
-    for (const auto& [name, one] : before)
-        if (auto at = now.find(name); at == now.end() || at->second != one) changed.push_back(name);
-    for (const auto& [name, one] : now)
-        if (!before.contains(name)) changed.push_back(name);
+    std::vector<std::string> changed = differences(of(node), now);
     if (!changed.empty()) nodes_[node] = std::move(now);
     return changed;
 }
@@ -86,9 +92,10 @@ Result<std::vector<std::string>> Enrolments::apply(const std::string& node, cons
 Result<Done> Enrolments::save(const std::string& node) const {
     TRY(const tls::StateDirectory state, tls::StateDirectory::open(directory_));
     std::string text;
-    for (const auto& [name, one] : of(node))
-        text += name + " " + one.uid + (one.enrolled ? " yes " : " no ") +
-                (one.reason.empty() ? "-" : one.reason) + "\n";
+    for (const auto& [uid, one] : of(node)) {
+        text += uid + " " + one.name + (one.enrolled ? " yes " : " no ");
+        text += (one.reason.empty() ? "-" : one.reason) + "\n";
+    }
     return state.write(node, text, true);
 }
 
@@ -97,17 +104,22 @@ void Enrolments::forget(const std::string& node) {
     (void)::unlink((directory_ + "/" + node).c_str());
 }
 
-const std::map<std::string, Enrolment, std::less<>>& Enrolments::of(const std::string& node) const {
-    static const std::map<std::string, Enrolment, std::less<>> none;
+const Enrolments::Said& Enrolments::of(const std::string& node) const {
+    static const Said none;
     auto found = nodes_.find(node);
     return found == nodes_.end() ? none : found->second;
 }
 
+// A pod whose manifest gives no uid is known by its name: agents then make a uid of it and the namespace's
+// inode.
 bool Enrolments::enrolled(const kube::Pod& pod) const {
-    const auto& said = of(pod.node);
-    auto found = said.find(pod.metadata.namespace_ + "/" + pod.metadata.name);
-    if (found == said.end() || !found->second.enrolled) return false;
-    return pod.metadata.uid.empty() || pod.metadata.uid == found->second.uid;
+    const Said& said = of(pod.node);
+    auto means = [&](const auto& one) {
+        return one.second.enrolled && one.second.name == pod.metadata.namespace_ + "/" + pod.metadata.name;
+    };
+    if (pod.metadata.uid.empty()) return std::ranges::any_of(said, means);
+    auto found = said.find(pod.metadata.uid);
+    return found != said.end() && means(*found);
 }
 
 kube::ObjectPtr Enrolments::seen(const kube::ObjectPtr& object) const {

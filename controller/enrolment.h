@@ -18,7 +18,7 @@
 namespace culvert::controller {
 
 struct Enrolment {
-    std::string uid;
+    std::string name;  // "shop/web"
     bool enrolled = false;
     std::string reason;  // why not
     bool operator==(const Enrolment&) const = default;
@@ -41,14 +41,16 @@ public:
     // The pod as the mesh shall see it: with Istio's annotation if its own node says that this very pod is
     // enrolled, without it whatever the manifest says.
     kube::ObjectPtr seen(const kube::ObjectPtr& pod) const;
-    const std::map<std::string, Enrolment, std::less<>>& of(const std::string& node) const;
+    // What a node said, by the pods' uids: two pods may share a name while one replaces the other.
+    using Said = std::map<std::string, Enrolment, std::less<>>;
+    const Said& of(const std::string& node) const;
 
 private:
     explicit Enrolments(std::string directory) : directory_(std::move(directory)) {}
     bool enrolled(const kube::Pod& pod) const;
 
     std::string directory_;
-    std::map<std::string, std::map<std::string, Enrolment, std::less<>>> nodes_;  // node → "shop/web"
+    std::map<std::string, Said> nodes_;
 };
 
 }  // namespace culvert::controller

@@ -9,8 +9,7 @@ namespace culvert::controller {
 void Refusals::count(const Error& why, const std::string& what) {
     const std::string reason(word(why.reason));
     metrics_
-        .counter("culvert_controller_refused", "Requests that the controller refused",
-                 {{"reason", reason}})
+        .counter("culvert_controller_refused", "Requests that the controller refused", {{"reason", reason}})
         .add();
     const std::uint64_t before =
         counts_[static_cast<std::size_t>(why.reason)].fetch_add(1, std::memory_order_relaxed);
