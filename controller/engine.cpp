@@ -43,11 +43,22 @@ void Engine::take_manifests() {
         const std::lock_guard guard(lock_);
         next = std::exchange(next_, nullptr);
     }
-    // Two sorted maps side by side; files that did not change gave the same pointers.
+    log_new(now_->problems, next->problems);
+    // Before the directory could be read once nothing is known of the mesh, and nothing is said: nodes keep
+    // what they have.
+    if (next->read) take_objects(*next);
+    now_ = std::move(next);
+    if (!now_->read) return show();
+    take_nodes();
+    flush_soon();
+}
+
+// Two sorted maps side by side; files that did not change gave the same pointers.
+void Engine::take_objects(const kube::Snapshot& next) {
     auto old_at = now_->objects.begin();
-    auto new_at = next->objects.begin();
+    auto new_at = next.objects.begin();
     const auto old_end = now_->objects.end();
-    const auto new_end = next->objects.end();
+    const auto new_end = next.objects.end();
     while (old_at != old_end || new_at != new_end) {
         if (new_at == new_end || (old_at != old_end && old_at->first < new_at->first)) {
             replace(old_at->first, old_at->second, nullptr);
@@ -61,18 +72,14 @@ void Engine::take_manifests() {
             ++new_at;
         }
     }
-    log_new(now_->problems, next->problems);
-    now_ = std::move(next);
-    auto nodes = parts_.residents.nodes();
-    for (const std::string& node : nodes_)
-        if (!nodes.contains(node)) enrolments_.forget(node);
-    nodes_ = std::move(nodes);
-    if (std::exchange(first_, false))
-        renew_files();
-    else if (auto done = parts_.files.refresh(nodes_, parts_.worker.clock().wall()); !done)
-        log::error("controller", "a node's files cannot be written",
-                   {log::text("error", done.error().to_string())});
-    flush_soon();
+}
+
+void Engine::take_nodes() {
+    nodes_ = parts_.residents.nodes();
+    for (const std::string& pod : enrolments_.keep_only(nodes_)) see_again(pod);
+    refresh_files();
+    if (std::exchange(renewing_, true)) return;
+    parts_.worker.after(renew_every, [this] { renew_files(); });
 }
 
 void Engine::replace(const kube::Key& key, const kube::ObjectPtr& before, const kube::ObjectPtr& now) {
@@ -105,6 +112,7 @@ void Engine::see_again(const std::string& pod) {
 }
 
 void Engine::flush_soon() {
+    if (!now_->read) return;  // the first manifests will flush
     if (std::exchange(flush_posted_, true)) return;
     parts_.worker.post([this] { flush(); });
 }
@@ -119,15 +127,20 @@ void Engine::flush() {
     show();
 }
 
-void Engine::renew_files() {
+void Engine::refresh_files() {
     if (auto done = parts_.files.refresh(nodes_, parts_.worker.clock().wall()); !done)
         log::error("controller", "a node's files cannot be written",
                    {log::text("error", done.error().to_string())});
+}
+
+void Engine::renew_files() {
+    refresh_files();
     parts_.worker.after(renew_every, [this] { renew_files(); });
 }
 
 void Engine::show() {
     auto picture = std::make_shared<Picture>();
+    picture->ready = now_->read;
     for (const kube::Problem& one : now_->problems)
         (one.severity == kube::Problem::Severity::error ? picture->problems : picture->warnings)
             .push_back(one);

@@ -43,11 +43,14 @@ public:
 
 private:
     void take_manifests();
+    void take_objects(const kube::Snapshot& next);
+    void take_nodes();
     void take_report(const xds::Caller& caller, const xds::Report& report, Applied applied);
     void replace(const kube::Key& key, const kube::ObjectPtr& before, const kube::ObjectPtr& now);
     void see_again(const std::string& pod);
     void flush_soon();
     void flush();
+    void refresh_files();
     void renew_files();
     void show();
 
@@ -59,7 +62,7 @@ private:
     std::vector<Applied> applied_;  // reports that the next flush acknowledges
     std::set<std::string, std::less<>> nodes_;
     bool flush_posted_ = false;
-    bool first_ = true;
+    bool renewing_ = false;
 
     std::mutex lock_;
     kube::SnapshotPtr next_;  // came and was not taken yet

@@ -99,9 +99,18 @@ Result<Done> Enrolments::save(const std::string& node) const {
     return state.write(node, text, true);
 }
 
-void Enrolments::forget(const std::string& node) {
-    nodes_.erase(node);
-    (void)::unlink((directory_ + "/" + node).c_str());
+std::vector<std::string> Enrolments::keep_only(const std::set<std::string, std::less<>>& nodes) {
+    std::vector<std::string> changed;
+    for (auto at = nodes_.begin(); at != nodes_.end();) {
+        if (nodes.contains(at->first)) {
+            ++at;
+            continue;
+        }
+        for (const auto& [uid, one] : at->second) changed.push_back(one.name);
+        (void)::unlink((directory_ + "/" + at->first).c_str());
+        at = nodes_.erase(at);
+    }
+    return changed;
 }
 
 const Enrolments::Said& Enrolments::of(const std::string& node) const {

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,8 @@ public:
     Result<std::vector<std::string>> apply(const std::string& node, const xds::Report& report);
     // To disk, before the mesh is told. Fails with io.
     Result<Done> save(const std::string& node) const;
-    void forget(const std::string& node);  // it is gone: nothing that it said counts
+    // Nothing counts any more that other nodes said. Returns the names of their pods.
+    std::vector<std::string> keep_only(const std::set<std::string, std::less<>>& nodes);
 
     // The pod as the mesh shall see it: with Istio's annotation if its own node says that this very pod is
     // enrolled, without it whatever the manifest says.

@@ -59,7 +59,7 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
     Command command;
     CLI::App app(about, "controller");
     app.set_help_flag("-h,--help", "print this and leave");
-    app.set_version_flag("--version", "culvert controller 0.1.0");
+    app.set_version_flag("--version", "culvert controller " CULVERT_VERSION);
     add_serve(app, command);
     CLI::App* validate = app.add_subcommand(
         "validate", "read a directory of manifests, print what is wrong, exit 1 if anything is");

@@ -48,7 +48,7 @@ Json node_json(const Picture::Node& node, const std::vector<xds::StreamStatus>& 
 std::string status_json(const Picture& picture, const std::vector<xds::StreamStatus>& streams,
                         const std::vector<std::pair<std::string, std::uint64_t>>& refused) {
     Json out;
-    out["ready"] = true;
+    out["ready"] = picture.ready;
     out["problems"] = problems_json(picture.problems);
     out["warnings"] = problems_json(picture.warnings);
     out["objects"] = Json::object();

@@ -22,8 +22,9 @@ struct Picture {
         std::string name;
         std::vector<Pod> pods;  // as its agent reported them
     };
-    std::vector<kube::Problem> problems;         // errors of manifests: something is not in force
-    std::vector<kube::Problem> warnings;         // remarks: in force, but perhaps not as meant
+    bool ready = false;                   // the manifests have been read, and what they say is published
+    std::vector<kube::Problem> problems;  // errors of manifests: something is not in force
+    std::vector<kube::Problem> warnings;  // remarks: in force, but perhaps not as meant
     std::map<std::string, std::size_t> objects;  // by kind
     std::size_t addresses = 0;
     std::size_t policies = 0;
@@ -39,7 +40,7 @@ public:
         const std::lock_guard guard(lock_);
         picture_ = std::move(picture);
     }
-    PicturePtr get() const {  // null until the first manifests are in force
+    PicturePtr get() const {  // null until somebody has looked at the manifests
         const std::lock_guard guard(lock_);
         return picture_;
     }

@@ -138,8 +138,10 @@ Result<Done> Server::Inside::start_control() {
 }
 
 Result<Done> Server::Inside::start_watch() {
-    TRY(watch, kube::Watch::start(options.manifests,
-                                  [this](kube::SnapshotPtr now) { engine->manifests(std::move(now)); }));
+    const std::string keep = options.state_dir + "/last-good";
+    TRY([[maybe_unused]] tls::StateDirectory made, tls::StateDirectory::open(keep));
+    auto changed = [this](kube::SnapshotPtr now) { engine->manifests(std::move(now)); };
+    TRY(watch, kube::Watch::start(options.manifests, std::move(changed), keep));
     return Done{};
 }
 

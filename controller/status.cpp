@@ -8,8 +8,8 @@ h1::Response answer(const StatusParts& parts, const h1::Request& request) {
     if (request.method != "GET" && request.method != "HEAD") return control::method_not_allowed("GET, HEAD");
     const PicturePtr picture = parts.board.get();
     if (request.path == "/healthz/ready") {
-        if (picture) return {.status = 200, .body = "ready\n"};
-        return {.status = 503, .body = "not ready: the manifests are not published yet\n"};
+        if (picture && picture->ready) return {.status = 200, .body = "ready\n"};
+        return {.status = 503, .body = "not ready: the manifests could not be read yet\n"};
     }
     if (request.path == "/metrics") {
         return {.status = 200,

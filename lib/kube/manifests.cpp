@@ -47,6 +47,11 @@ Text read_all(int fd, std::size_t size) {
     return out;
 }
 
+bool all_good(const std::vector<Problem>& problems) {
+    return std::ranges::none_of(problems,
+                                [](const Problem& p) { return p.severity == Problem::Severity::error; });
+}
+
 bool is_manifest(std::string_view name) {
     if (name.starts_with('.')) return false;
     return name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json");
@@ -76,10 +81,7 @@ std::string Problem::to_string() const {
     return out;
 }
 
-bool Parsed::good() const {
-    return std::ranges::none_of(problems,
-                                [](const Problem& p) { return p.severity == Problem::Severity::error; });
-}
+bool Parsed::good() const { return all_good(problems); }
 
 Parsed parse_manifest(std::string_view name, std::string_view text) {
     Parsed out;
@@ -125,12 +127,51 @@ bool Directory::read(const std::string& name, File& file) {
         return true;
     }
     Parsed parsed = parse_manifest(path, content.text);
-    if (parsed.good()) file.objects = std::move(parsed.objects);
+    if (parsed.good()) {
+        file.objects = std::move(parsed.objects);
+        remember(name, content.text);
+    }
     file.problems = std::move(parsed.problems);
     return true;
 }
 
-bool Directory::forget(const std::string& name) { return files_.erase(name) > 0; }
+bool Directory::forget(const std::string& name) {
+    if (!keep_.empty()) (void)::unlink((keep_ + "/" + name).c_str());
+    return files_.erase(name) > 0;
+}
+
+// Best effort: what cannot be kept is missing only if the file goes bad and we restart.
+void Directory::remember(const std::string& name, const std::string& text) const {
+    if (keep_.empty()) return;
+    const std::string path = keep_ + "/" + name, draft = keep_ + "/." + name;
+    (void)::unlink(draft.c_str());
+    const Fd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    std::string_view rest = text;
+    while (fd.open() && !rest.empty()) {
+        const ssize_t put = ::write(fd.get(), rest.data(), rest.size());
+        if (put <= 0) return;
+        rest.remove_prefix(static_cast<std::size_t>(put));
+    }
+    if (fd.open()) (void)::rename(draft.c_str(), path.c_str());
+}
+
+std::vector<ObjectPtr> Directory::remembered(const std::string& name) const {
+    if (keep_.empty()) return {};
+    const Fd fd(::open((keep_ + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat info{};
+    if (!fd.open() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
+    const std::size_t size = std::min(static_cast<std::size_t>(info.st_size), file_bytes_max);
+    return parse_manifest(path_ + "/" + name, read_all(fd.get(), size).text).objects;
+}
+
+// Files that went while nobody looked.
+void Directory::drop_remembered(const std::set<std::string>& names) const {
+    if (keep_.empty()) return;
+    std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(keep_.c_str()), ::closedir);
+    while (const dirent* entry = directory ? ::readdir(directory.get()) : nullptr)
+        if (is_manifest(entry->d_name) && !names.contains(entry->d_name))
+            (void)::unlink((keep_ + "/" + entry->d_name).c_str());
+}
 
 bool Directory::look_at(const std::string& name) {
     auto found = files_.find(name);
@@ -140,8 +181,11 @@ bool Directory::look_at(const std::string& name) {
         return true;
     }
     if (found != files_.end()) return read(name, found->second);
-    const bool changed = read(name, files_[name]);
-    return changed && files_.contains(name);  // a file that came and went is no change
+    File& file = files_[name];
+    const bool changed = read(name, file);
+    if (!files_.contains(name)) return false;  // a file that came and went is no change
+    if (!all_good(file.problems)) file.objects = remembered(name);
+    return changed;
 }
 
 bool Directory::refresh(const std::set<std::string>& names) {
@@ -163,14 +207,18 @@ bool Directory::refresh() {
     std::set<std::string> names;
     while (const dirent* entry = ::readdir(directory.get()))
         if (is_manifest(entry->d_name)) names.insert(entry->d_name);
+    const bool first = !std::exchange(read_, true);
+    if (first) drop_remembered(names);
     bool changed = std::erase_if(files_, [&](const auto& file) { return !names.contains(file.first); }) > 0;
+    if (changed) drop_remembered(names);
     for (const std::string& name : names) changed |= look_at(name);
-    return changed || before != problems_;
+    return changed || first || before != problems_;
 }
 
 SnapshotPtr Directory::snapshot() const {
     auto out = std::make_shared<Snapshot>();
     out->problems = problems_;
+    out->read = read_;
     for (const auto& [name, file] : files_)
         out->problems.insert(out->problems.end(), file.problems.begin(), file.problems.end());
     for (const auto& [name, file] : files_) {

@@ -54,13 +54,17 @@ Parsed parse_manifest(std::string_view name, std::string_view text);
 struct Snapshot {
     std::map<Key, ObjectPtr> objects;
     std::vector<Problem> problems;
+    bool read = false;  // the directory could be read at least once: no objects means that there are none
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-// The directory as last read: knows each file's last good objects.
+// The directory as last read: knows each file's last good objects. With `keep`, a directory of the caller's
+// that exists, they also survive a restart: the text of each good file is kept there, and read where the file
+// is bad at the start. Without it a program that starts with a broken policy would do without that policy.
 class Directory {
 public:
-    explicit Directory(std::string path) : path_(std::move(path)) {}
+    explicit Directory(std::string path, std::string keep = {})
+        : path_(std::move(path)), keep_(std::move(keep)) {}
     // Reads what is new or changed (by inode, size and time) and drops what is gone. True if anything
     // differs. With names: looks at these entries only, so that a file that is being written is left alone
     // until it is closed.
@@ -78,10 +82,14 @@ private:
     bool look_at(const std::string& name);
     bool read(const std::string& name, File& file);
     bool forget(const std::string& name);
+    void remember(const std::string& name, const std::string& text) const;
+    std::vector<ObjectPtr> remembered(const std::string& name) const;
+    void drop_remembered(const std::set<std::string>& names) const;
 
-    std::string path_;
+    std::string path_, keep_;
     std::map<std::string, File> files_;
     std::vector<Problem> problems_;  // of the directory itself
+    bool read_ = false;
 };
 
 // Once: `culvert` commands and tests.
@@ -94,7 +102,8 @@ class Watch {
 public:
     using Changed = std::function<void(SnapshotPtr)>;
     // Fails when inotify does. A directory that does not exist (yet, or any more) is a Problem, not an error.
-    static Result<std::unique_ptr<Watch>> start(std::string path, Changed changed);
+    // `keep`: see Directory.
+    static Result<std::unique_ptr<Watch>> start(std::string path, Changed changed, std::string keep = {});
     ~Watch();  // joins the thread; `changed` is not called any more
     Watch(const Watch&) = delete;
 

@@ -54,7 +54,8 @@ struct Watch::Inside {
     int watched = -1;
     std::thread thread;
 
-    Inside(std::string path, Changed callback) : directory(std::move(path)), changed(std::move(callback)) {}
+    Inside(std::string path, Changed callback, std::string keep)
+        : directory(std::move(path), std::move(keep)), changed(std::move(callback)) {}
 
     void watch_again() {
         if (watched >= 0) ::inotify_rm_watch(notify.get(), watched);
@@ -104,9 +105,9 @@ struct Watch::Inside {
 
 Watch::Watch() = default;
 
-Result<std::unique_ptr<Watch>> Watch::start(std::string path, Changed changed) {
+Result<std::unique_ptr<Watch>> Watch::start(std::string path, Changed changed, std::string keep) {
     std::unique_ptr<Watch> watch(new Watch());
-    watch->inside_ = std::make_unique<Inside>(std::move(path), std::move(changed));
+    watch->inside_ = std::make_unique<Inside>(std::move(path), std::move(changed), std::move(keep));
     Inside& in = *watch->inside_;
     in.notify = Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     in.stop = Fd(::eventfd(0, EFD_CLOEXEC));

@@ -65,8 +65,8 @@ public:
     }
     bool status(StreamStatus& to) override {
         std::lock_guard hold(lock_);
-        to = {caller_.node, stream_.node().id, caller_.peer, stream_.synced(*port_.snapshot()), rejected_,
-              error_};
+        const SnapshotPtr now = port_.snapshot();
+        to = {caller_.node, stream_.node().id, caller_.peer, now && stream_.synced(*now), rejected_, error_};
         return true;
     }
 
@@ -90,7 +90,9 @@ private:
     void written() override { push(); }
     void push() {
         if (writing() || ended()) return;
-        auto next = stream_.next(port_.snapshot());
+        const SnapshotPtr now = port_.snapshot();
+        if (!now) return;
+        auto next = stream_.next(now);
         if (!next) return;
         Labels labels{{"type", std::string(word(next->type))}};
         port_.metrics.counter("culvert_xds_pushes", "Discovery responses sent", labels).add();

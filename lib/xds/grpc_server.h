@@ -51,7 +51,9 @@ public:
     ~GrpcServer();  // ends every stream; handlers are not called afterwards
     GrpcServer(const GrpcServer&) = delete;
 
-    void publish(SnapshotPtr snapshot);  // from any thread
+    // From any thread. Before the first one discovery streams get no answer: a controller that has not read
+    // its objects yet must not tell its nodes that there are none.
+    void publish(SnapshotPtr snapshot);
     std::uint16_t port() const;
     std::vector<StreamStatus> streams() const;
 

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 extern char** environ;
@@ -36,8 +37,16 @@ Child::Child(std::vector<std::string> arguments) {
 Child::~Child() {
     close(in_);
     close(out_);
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+    if (pid_ > 0) end(SIGKILL);
+}
+
+int Child::end(int signal_number) {
+    if (signal_number != 0) kill(pid_, signal_number);
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 std::optional<std::string> Child::line(std::chrono::milliseconds wait) {

@@ -20,6 +20,9 @@ public:
     // The next line without its end; none: it closed its output, or said nothing for so long.
     std::optional<std::string> line(std::chrono::milliseconds wait = std::chrono::seconds(60));
     void say(const std::string& line);
+    // Sends the signal (0: none) and waits until it has ended: its exit code, or minus the signal that ended
+    // it.
+    int end(int signal_number);
 
 private:
     pid_t pid_ = -1;

@@ -120,6 +120,38 @@ TEST_CASE("a removed file takes its objects along, a missing directory does not"
     CHECK(directory.snapshot()->problems.empty());
 }
 
+TEST_CASE("with a place to keep them, the last good objects survive a restart into a bad file", "[kube]") {
+    const Folder folder, keep;
+    folder.put("a.yaml", name_space("a"));
+    folder.put("b.yaml", name_space("b"));
+    folder.put("c.yaml", name_space("c"));
+    Directory(folder.path(), keep.path()).refresh();
+
+    folder.put("a.yaml", "broken: [");
+    folder.remove("b.yaml");
+    Directory after(folder.path(), keep.path());
+    after.refresh();
+    CHECK(has(after.snapshot(), "a"));
+    CHECK_FALSE(has(after.snapshot(), "b"));
+    CHECK(has(after.snapshot(), "c"));
+    CHECK(after.snapshot()->problems.size() == 1);
+
+    // What was removed while nobody looked does not come back with a bad file of the same name.
+    folder.put("b.yaml", "broken: [");
+    folder.remove("c.yaml");
+    after.refresh();
+    folder.put("c.yaml", "broken: [");
+    Directory again(folder.path(), keep.path());
+    again.refresh();
+    CHECK_FALSE(has(again.snapshot(), "b"));
+    CHECK_FALSE(has(again.snapshot(), "c"));
+    CHECK(has(again.snapshot(), "a"));
+
+    Directory forgetful(folder.path());
+    forgetful.refresh();
+    CHECK(forgetful.snapshot()->objects.empty());
+}
+
 TEST_CASE("of two objects with one name the oldest is in force and the other is a problem", "[kube]") {
     const Folder folder;
     folder.put("a.yaml", name_space("x", ", creationTimestamp: 2026-01-02T00:00:00Z, labels: {from: a}"));
@@ -161,9 +193,10 @@ TEST_CASE("a change is seen without a restart, also by rename, removal and a dir
     auto watch = Watch::start(path, [&](SnapshotPtr snapshot) { inbox.put(std::move(snapshot)); });
     REQUIRE(watch.has_value());
     CHECK(inbox.wait_for([](const auto&) { return true; })->problems.size() == 1);
+    CHECK_FALSE(inbox.wait_for([](const auto&) { return true; })->read);
 
     fs::create_directory(path);
-    inbox.wait_for([](const auto& s) { return s->problems.empty(); });
+    CHECK(inbox.wait_for([](const auto& s) { return s->problems.empty(); })->read);
     std::ofstream(path + "/a.yaml") << name_space("a");
     inbox.wait_for([](const auto& s) { return has(s, "a"); });
     std::ofstream(path + "/a.yaml") << name_space("b");
