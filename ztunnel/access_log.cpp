@@ -28,6 +28,12 @@ std::string milliseconds(Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()) + "ms";
 }
 
+// The next hop; inbound, and before there is one, what was asked for.
+const Address& destination(const Connection& connection) {
+    bool hop = connection.direction == Direction::outbound && connection.next_hop.port != 0;
+    return hop ? connection.next_hop : connection.original_destination;
+}
+
 // L-2's fields up to `direction`, in its order.
 Fields who(const Connection& connection) {
     static const Flow::Texts nobody;
@@ -39,8 +45,7 @@ Fields who(const Connection& connection) {
     add_text(fields, "src.namespace", texts.source_namespace);
     add_text(fields, "src.identity", texts.source_identity);
     add_text(fields, "src.cluster", texts.source_cluster);
-    add_address(fields, "dst.addr",
-                connection.next_hop.port != 0 ? connection.next_hop : connection.original_destination);
+    add_address(fields, "dst.addr", destination(connection));
     if (connection.authority_name)
         add_text(fields, "dst.hbone_addr", *connection.authority_name);
     else
@@ -65,7 +70,7 @@ void AccessLog::ended(const Connection& connection, const Error& how, Instant no
     bool clean = how.reason == Reason::none;
     bool early = connection.flow() == nullptr;
     log::Level level = clean ? log::Level::info : early ? log::Level::warn : log::Level::error;
-    if (!log::enabled(level, target) || (!clean && !may_write(now))) return;
+    if (!log::enabled(level, target) || (!clean && !refusals_.take(now))) return;
     Fields fields = who(connection);
     std::string duration = milliseconds(now - connection.since);
     if (!early) {
@@ -75,24 +80,24 @@ void AccessLog::ended(const Connection& connection, const Error& how, Instant no
     }
     std::string error = clean ? "" : error_text(how);
     add_text(fields, "error", error);
+    std::uint64_t suppressed = clean ? 0 : refusals_.refused();
+    if (suppressed != 0) fields.push_back(log::number("suppressed", suppressed));
     if (!clean) add_text(fields, "reason", word(how.reason));
-    if (!clean && suppressed_ != 0)
-        fields.push_back(log::number("suppressed", std::exchange(suppressed_, 0)));
     log::write(level, target, early ? "connection failed" : "connection complete", fields);
 }
 
-bool AccessLog::may_write(Instant now) {
+bool LineBudget::take(Instant now) {
     auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(now - refilled_at_).count();
-    auto more = static_cast<std::uint64_t>(std::min<std::int64_t>(passed, 1000)) * lines_a_second / 1000;
+    std::uint64_t more = static_cast<std::uint64_t>(std::min<std::int64_t>(passed, 1000)) * a_second / 1000;
     if (more != 0) {
-        tokens_ = std::min(lines_burst, tokens_ + more);
+        left_ = std::min(burst, left_ + more);
         refilled_at_ = now;
     }
-    if (tokens_ == 0) {
-        ++suppressed_;
+    if (left_ == 0) {
+        ++refused_;
         return false;
     }
-    --tokens_;
+    --left_;
     return true;
 }
 
