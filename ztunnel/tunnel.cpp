@@ -13,6 +13,12 @@ namespace {
 // What one app may put into a link while others wait for room in it: they take turns of this size.
 constexpr std::size_t turn_bytes = 64 << 10;
 
+#ifdef CULVERT_CANARY  // deliberately broken: test/sim/canary_test.cpp proves that the checkers see it
+constexpr bool fin_waits_for_data = false;
+#else
+constexpr bool fin_waits_for_data = true;
+#endif
+
 }  // namespace
 
 Tunnel::Tunnel(Connection& connection) : connection_(connection), changed_(connection.scope.loop()) {}
@@ -197,8 +203,8 @@ void Tunnel::on_end() {
 
 // The FIN travels behind the data, never ahead of it.
 void Tunnel::shut_app_if_ended() {
-    if (!peer_ended_ || app_shut_ || !app_.open() || !to_app_.empty() || writing_) return;
-    if (failure_ != Reason::none) return;
+    if (!peer_ended_ || app_shut_ || !app_.open() || failure_ != Reason::none) return;
+    if (fin_waits_for_data && (!to_app_.empty() || writing_)) return;
     app_.shut_write();
     app_shut_ = true;
     wake();
