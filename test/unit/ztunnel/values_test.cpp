@@ -1,5 +1,5 @@
-// The values of the data path by themselves: what a link has to say and what it hears, and that both can be written down
-// at any moment and go on elsewhere (S23 builds on it).
+// The values of the data path by themselves: what a link has to say and what it hears, and that both can be
+// written down at any moment and go on elsewhere (S23 builds on it).
 #include "lib/base/random.h"
 #include "lib/h2/tunnel.h"
 #include "ztunnel/inbox.h"
