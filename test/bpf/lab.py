@@ -442,7 +442,6 @@ class Lab:
         with open(self.log, "wb") as log:
             self.agent = subprocess.Popen(
                 [*self.agent_flags(), *flags], stdout=log, stderr=log,
-                env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # the leak checker needs ptrace, which the agent drops
                 preexec_fn=lambda: LIBC.prctl(1, signal.SIGKILL))
         wait_until(f"the agent listens ({self.log})", lambda: self.alive() and self.zds.exists() and self.status())
 
@@ -456,8 +455,7 @@ class Lab:
         self.agent.wait(20)
 
     def uninstall(self):
-        return subprocess.run(self.agent_flags(["uninstall"]), capture_output=True, text=True, check=False,
-                              env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+        return subprocess.run(self.agent_flags(["uninstall"]), capture_output=True, text=True, check=False)
 
     def fetch(self, path):
         answer = {}

@@ -284,7 +284,7 @@ class Lifecycle(unittest.TestCase):
         (self.lab.dir / "bpf/v1").rename(self.lab.dir / "bpf/v0")
         self.lab.start_agent()
         self.assertEqual(self.link_ids(), ids)
-        # Listeners were announced in the old maps: refused until ztunnel has opened them anew, never in the clear.
+        # Listeners were announced in the old maps: refused until ztunnel has opened new ones, never in the clear.
         self.assertIn(app.connect_ex("10.99.2.1", port)[0], (0, errno.ECONNREFUSED))
         zt = self.lab.actor("n", "node", Ztunnel)
         zt.begin(str(self.lab.zds), offset=1000)
