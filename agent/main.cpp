@@ -45,8 +45,8 @@ int run(const agent::Settings& settings) {
 
 }  // namespace
 
-// Leaks are not looked for: the checker traces its own process, which one that dropped capabilities may not (decision 23).
-// In builds without AddressSanitizer nobody calls it.
+// Leaks are not looked for: the checker traces its own process, which one that dropped capabilities may not
+// (decision 23). In builds without AddressSanitizer nobody calls it.
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 
 int main(int argc, char** argv) {

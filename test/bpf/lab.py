@@ -280,11 +280,15 @@ class Actor:
                 try:
                     self.settle(lab, namespace, group)
                     serve(theirs.fileno(), hands)
-                finally:
-                    os._exit(0)
+                except BaseException:  # pylint: disable=broad-except
+                    traceback.print_exc()
+                    sys.stderr.flush()
+                    os._exit(1)
+                os._exit(0)
         theirs.close()
         self.wire = ours
         self.alive = True
+        self.pid()  # it is where it should be, before anybody pulls the place away
 
     @staticmethod
     def settle(lab, namespace, group):
