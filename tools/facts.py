@@ -40,7 +40,7 @@ def tested():
     for path in sorted((ROOT / "test").rglob("*")):
         if path.suffix not in (".cpp", ".py", ".h") or "corpus" in path.parts:
             continue
-        for tag in re.finditer(r"\[([A-Z]+-\d+(?:[ ,]+[A-Z]+-\d+)*)\]", path.read_text(errors="replace")):
+        for tag in re.finditer(r"\[([A-Z]+-?\d+(?:[ ,]+[A-Z]+-?\d+)*)\]", path.read_text(errors="replace")):
             for m in FACT.finditer(tag.group(1)):
                 where.setdefault(m.group(0), set()).add(str(path.relative_to(ROOT)))
     return where

@@ -24,12 +24,16 @@ constexpr std::string_view logging_help =
 }  // namespace
 
 Result<Done> Admin::listen(const Config& config) {
-    TRY([[maybe_unused]] auto a,
-        server_.listen(config.admin, [this](const auto& request) { return admin(request); }));
-    TRY([[maybe_unused]] auto s,
-        server_.listen(config.stats, [this](const auto& request) { return metrics(request); }));
-    TRY([[maybe_unused]] auto r,
-        server_.listen(config.readiness, [this](const auto& request) { return readiness(request); }));
+    const std::pair<Address, h1::Response (Admin::*)(const h1::Request&)> wanted[] = {
+        {config.admin, &Admin::admin},
+        {config.stats, &Admin::metrics},
+        {config.readiness, &Admin::readiness}};
+    for (const auto& [at, answer] : wanted) {
+        TRY(std::uint16_t port, server_.listen(at, [this, answer](const h1::Request& request) {
+            return (this->*answer)(request);
+        }));
+        ports_.push_back(port);
+    }
     return Done{};
 }
 

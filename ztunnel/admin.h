@@ -26,6 +26,8 @@ public:
         : server_(loop, scope), sources_(std::move(sources)) {}
     // A busy port is an error that names it.
     Result<Done> listen(const Config& config);
+    // Of admin, metrics and readiness, in this order: of interest when one was 0.
+    const std::vector<std::uint16_t>& ports() const { return ports_; }
 
 private:
     h1::Response admin(const h1::Request& request);
@@ -35,6 +37,7 @@ private:
 
     control::Server server_;
     Sources sources_;
+    std::vector<std::uint16_t> ports_;
 };
 
 }  // namespace culvert::ztunnel

@@ -141,6 +141,12 @@ private:
     std::string complaint_;
 };
 
+std::string lower(std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
 xds::Endpoint endpoint(Reader& read, const Environment& environment, std::string_view kind,
                        const xds::Endpoint& fallback) {
     std::string prefix = std::string(kind) + "_HEADER_";
@@ -150,10 +156,7 @@ xds::Endpoint endpoint(Reader& read, const Environment& environment, std::string
     out.alternative_name = read.text("ALT_" + std::string(kind) + "_HOSTNAME", fallback.alternative_name);
     for (const auto& [name, value] : environment) {
         if (!name.starts_with(prefix)) continue;
-        std::string header = name.substr(prefix.size());
-        std::ranges::transform(header, header.begin(),
-                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        out.headers.emplace_back(header, value);
+        out.headers.emplace_back(lower(name.substr(prefix.size())), value);
     }
     return out;
 }
@@ -256,7 +259,7 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
     config.zds_path = read.text("INPOD_UDS", config.zds_path);
     config.doors.resolvers = read.list<Address>("CULVERT_RESOLVERS", "ADDRESS:PORT, comma separated");
     if (config.doors.resolvers.empty()) config.doors.resolvers = resolvers_of(machine.resolv_conf);
-    config.doors.dns = read.text("ISTIO_META_DNS_CAPTURE", "true") == "true";
+    config.doors.dns = lower(read.text("ISTIO_META_DNS_CAPTURE", "true")) == "true";  // D-1
     std::string threads = read.text("ZTUNNEL_WORKER_THREADS", "auto");
     config.workers = worker_threads(threads, machine.cpus);
     if (config.workers == 0)

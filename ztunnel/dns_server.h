@@ -38,6 +38,9 @@ public:
 
     Result<Done> start();
     io::Task<void> stop();
+    // Where it listens: of interest when the port was 0.
+    Result<Address> datagrams_at() const { return datagrams_->local(); }
+    Result<Address> streams_at() const { return listener_.local(); }
 
 private:
     struct Question {

@@ -60,7 +60,7 @@ def control(scene):
     expect(not scene["control_vip"], "a VIP answered although no mesh ran")
 
 
-@claim("every cell of the matrix shows what is written down for it [C-12, O-10, I-12, R-8]")
+@claim("every cell of the matrix shows what is written down for it [C-12, O-10, I-12, I-16, R-8]")
 def matrix(scene):
     wrong = []
     w = scene["world"]

@@ -68,7 +68,7 @@ TEST_CASE("the trust domain cluster.local is left out [X-21]", "[xds]") {
     REQUIRE(good_workload().workload().trust_domain() == "example.org");
 }
 
-TEST_CASE("a workload that makes no sense is refused, and says why [X-9]", "[xds]") {
+TEST_CASE("a workload that makes no sense is refused, and says why [X-9, H-54]", "[xds]") {
     wire::Address address = good_workload();
     auto& workload = *address.mutable_workload();
     std::string expected;
@@ -189,7 +189,7 @@ TEST_CASE("an address of neither kind and bytes that do not parse are refused", 
     REQUIRE(xds::decode_policy("\xff\xff").error().text == "does not parse");
 }
 
-TEST_CASE("a policy of an unknown scope or action is refused", "[xds]") {
+TEST_CASE("a policy of an unknown scope or action is refused [R-3]", "[xds]") {
     istio::security::Authorization policy;
     policy.set_scope(static_cast<istio::security::Scope>(3));
     REQUIRE(xds::decode_policy(policy.SerializeAsString()).error().text == "unknown scope 3");

@@ -14,6 +14,12 @@ Result<Config> read(const Environment& environment) {
 
 }  // namespace
 
+TEST_CASE("captured DNS is answered unless proxy metadata says otherwise [D-1]", "[config]") {
+    CHECK(read({})->doors.dns);
+    CHECK(read({{"ISTIO_META_DNS_CAPTURE", "TRUE"}})->doors.dns);
+    CHECK_FALSE(read({{"ISTIO_META_DNS_CAPTURE", "false"}})->doors.dns);
+}
+
 TEST_CASE("an empty environment yields Istio's defaults [X-1, X-3, X-4]", "[config]") {
     auto config = read({});
     REQUIRE(config);

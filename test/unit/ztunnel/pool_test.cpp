@@ -46,7 +46,7 @@ TEST_CASE("pods share no link, even towards the same destination [H-38]") {
     CHECK(links(other) == 1);
 }
 
-TEST_CASE("all who wait for one dial share its failure, after one timeout [H-40] [H-42] [W-4]") {
+TEST_CASE("all who wait for one dial share its failure, after one timeout [H-40] [H-42] [O-12] [W-4]") {
     SimPair pair({.seed = 1}, Temper::echo);
     pair.world.network.black_hole(server_hbone);
     auto visits = visits_of(5, 100);
