@@ -29,7 +29,7 @@ Examples:
   agent --node-name node1 --manifests ./mesh --run-dir /run/culvert-node1 \
         --capture-cgroup /sys/fs/cgroup/unified/demo/node1 --node-namespace /run/netns/node1 \
         --controller 10.0.0.1:15012 --token state/node1/token --root-cert state/node1/root-cert.pem
-  agent precheck
+  agent precheck -o json
   agent uninstall --run-dir /run/culvert-node1 --capture-cgroup /sys/fs/cgroup/unified/demo/node1
 
 Status: curl http://127.0.0.1:15019/status   Readiness: /healthz/ready   Metrics: /metrics)";
@@ -40,6 +40,7 @@ struct Raw {
     std::string probe_ports = "declared";
     std::string cut = "strict";
     std::string ztunnel_program = "beside";
+    std::string output = "text";
     std::vector<std::string> excluded;
     bool no_adopt = false;
 };
@@ -174,6 +175,9 @@ Result<Settings> parse_flags(int argc, const char* const* argv) {
         app.get_formatter()->column_width(34);
         CLI::App* precheck =
             app.add_subcommand("precheck", "say which kernel feature or privilege is missing, and the fix");
+        precheck->add_option("-o,--output", raw.output, "how to say it")
+            ->check(CLI::IsMember({"text", "json"}))
+            ->capture_default_str();
         CLI::App* uninstall = app.add_subcommand(
             "uninstall", "release every pod and remove what the agent left: pins, cgroup, directories");
         app.require_subcommand(0, 1);
@@ -187,6 +191,7 @@ Result<Settings> parse_flags(int argc, const char* const* argv) {
             settings.command = Command::nothing;
             return settings;
         }
+        settings.json = raw.output == "json";
         if (precheck->parsed()) settings.command = Command::precheck;
         if (uninstall->parsed()) settings.command = Command::uninstall;
     } catch (const CLI::Error& wrong) {

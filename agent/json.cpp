@@ -111,4 +111,14 @@ std::string to_json(const Status& status) {
     return all.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
+std::string to_json(const std::vector<Feature>& features) {
+    bool ok = true;
+    json all = json::array();
+    for (const Feature& one : features) {
+        ok = ok && one.present;
+        all.push_back({{"name", one.name}, {"present", one.present}, {"fix", one.present ? "" : one.fix}});
+    }
+    return json{{"ok", ok}, {"features", std::move(all)}}.dump(2) + "\n";
+}
+
 }  // namespace culvert::agent

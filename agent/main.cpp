@@ -1,11 +1,14 @@
 // Words in, exit code out: 0 done, 1 this machine or configuration, 2 the command line.
 #include "agent/agent.h"
 #include "agent/flags.h"
+#include "agent/json.h"
 #include "agent/precheck.h"
+#include "agent/privileges.h"
 #include "lib/base/log.h"
 
+#include <algorithm>
 #include <cstdio>
-#include <string>
+#include <thread>
 
 namespace {
 
@@ -16,24 +19,55 @@ int complain(const culvert::Error& error) {
     return 1;
 }
 
-int precheck(bool say_all) {
-    bool whole = true;
-    for (const agent::Feature& feature : agent::look_at_machine()) {
-        whole = whole && feature.present;
-        if (!feature.present)
-            std::fprintf(stderr, "missing  %s\n         fix: %s\n", feature.name.c_str(),
-                         feature.fix.c_str());
-        else if (say_all)
-            std::printf("present  %s\n", feature.name.c_str());
+bool is_whole(const std::vector<agent::Feature>& features) {
+    return std::ranges::all_of(features, &agent::Feature::present);
+}
+
+void print(std::FILE* to, const agent::Feature& feature) {
+    if (feature.present)
+        std::fprintf(to, "present  %s\n", feature.name.c_str());
+    else
+        std::fprintf(to, "missing  %s\n         fix: %s\n", feature.name.c_str(), feature.fix.c_str());
+}
+
+int precheck(const agent::Settings& settings) {
+    std::vector<agent::Feature> features = agent::look_at_machine();
+    if (settings.json)
+        std::fputs(agent::to_json(features).c_str(), stdout);
+    else
+        for (const agent::Feature& feature : features) print(stdout, feature);
+    return is_whole(features) ? 0 : 1;
+}
+
+int leave(const agent::Settings& settings) {
+    agent::Feature capabilities = agent::look_at_capabilities();
+    if (!capabilities.present) {
+        print(stderr, capabilities);
+        return 1;
     }
-    return whole ? 0 : 1;
+    culvert::Result<culvert::Done> gone = agent::uninstall(settings);
+    return gone ? 0 : complain(gone.error());
+}
+
+// The writer inherits from the thread that makes it: one that has given every capability away.
+culvert::Result<culvert::Done> start_log(const agent::Settings& settings) {
+    culvert::Result<culvert::Done> outcome = culvert::Done{};
+    std::thread maker([&] {
+        outcome = agent::keep_capabilities({});
+        if (outcome)
+            outcome = culvert::log::start({.json = settings.log_json, .filter = settings.log_filter});
+    });
+    maker.join();
+    return outcome;
 }
 
 int run(const agent::Settings& settings) {
-    if (precheck(false) != 0) return 1;
+    std::vector<agent::Feature> features = agent::look_at_machine();
+    for (const agent::Feature& feature : features)
+        if (!feature.present) print(stderr, feature);
+    if (!is_whole(features)) return 1;
     agent::block_signals();
-    culvert::Result<culvert::Done> logging =
-        culvert::log::start({.json = settings.log_json, .filter = settings.log_filter});
+    culvert::Result<culvert::Done> logging = start_log(settings);
     if (!logging) return complain(logging.error());
     culvert::Result<std::unique_ptr<agent::Agent>> started = agent::Agent::start(settings);
     if (started) (*started)->run();
@@ -57,11 +91,8 @@ int main(int argc, char** argv) {
     }
     switch (settings->command) {
     case agent::Command::nothing: return 0;
-    case agent::Command::precheck: return precheck(true);
-    case agent::Command::uninstall: {
-        culvert::Result<culvert::Done> gone = agent::uninstall(*settings);
-        return gone ? 0 : complain(gone.error());
-    }
+    case agent::Command::precheck: return precheck(*settings);
+    case agent::Command::uninstall: return leave(*settings);
     case agent::Command::run: return run(*settings);
     }
     return 2;

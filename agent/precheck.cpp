@@ -44,12 +44,17 @@ bool has_program_type(bpf_prog_type type) { return libbpf_probe_bpf_prog_type(ty
 
 }  // namespace
 
+Feature look_at_capabilities() {
+    return {"capabilities BPF, PERFMON, NET_ADMIN, SYS_ADMIN", has_capabilities(),
+            "run as root, or give them to the process (systemd: AmbientCapabilities=)"};
+}
+
 std::vector<Feature> look_at_machine() {
-    bool may_ask = has_capabilities();
+    Feature capabilities = look_at_capabilities();
+    bool may_ask = capabilities.present;
     std::vector<Feature> all;
     all.push_back({"kernel 6.1 or newer", kernel_is_at_least(6, 1), "boot a newer kernel"});
-    all.push_back({"capabilities BPF, PERFMON, NET_ADMIN, SYS_ADMIN", may_ask,
-                   "run as root, or give them to the process (systemd: AmbientCapabilities=)"});
+    all.push_back(std::move(capabilities));
     all.push_back({"BTF of the kernel (/sys/kernel/btf/vmlinux)",
                    ::access("/sys/kernel/btf/vmlinux", R_OK) == 0,
                    "use a kernel built with CONFIG_DEBUG_INFO_BTF=y"});

@@ -13,5 +13,6 @@ struct Feature {
 };
 
 std::vector<Feature> look_at_machine();
+Feature look_at_capabilities();
 
 }  // namespace culvert::agent

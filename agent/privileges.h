@@ -3,11 +3,17 @@
 // process with other capabilities only to a tracer. The bounding set shrinks too, so that nothing it could
 // start would have more.
 //
-// The calling thread's; call it before other threads are made, they inherit.
+// Capabilities are a thread's, and inherited by the threads that it makes: main() makes the log's writer in a
+// thread that kept none, all others are made after drop_privileges().
 #pragma once
 #include "lib/base/result.h"
 
+#include <span>
+
 namespace culvert::agent {
+
+// Of the calling thread; by number (CAP_BPF ..).
+Result<Done> keep_capabilities(std::span<const int> kept);
 
 Result<Done> drop_privileges(bool keep_ptrace);
 

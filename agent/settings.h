@@ -34,6 +34,7 @@ struct Settings {
     Sweeping sweeping = Sweeping::strict;
     std::string log_filter;
     bool log_json = false;
+    bool json = false;  // of precheck's answer
 };
 
 }  // namespace culvert::agent
