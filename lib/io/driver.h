@@ -34,7 +34,7 @@ struct ListenOptions {
 struct ConnectOptions {
     // Told to the kernel before connect (kernel contract d); if it refuses, the dial is an error.
     std::optional<Address> real_client = {};
-    bool from_loopback = false;  // decision 2: bind to a random address of 127/8, or ::1, of `to`'s family
+    bool from_loopback = false;  // decision 2: IPv4 is bound to a random address of 127/8
     std::optional<Ip> bind = {};
     std::uint32_t mark = 0;
 };

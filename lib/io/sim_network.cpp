@@ -118,10 +118,8 @@ Result<Address> SimNetwork::source_for(const SimSocket& from, Address to) {
     Place& home = place(from.where);
     auto port = static_cast<std::uint16_t>(first_port + home.next_port++ % ports);
     auto same_family = [to](Ip ip) { return ip.is_v4() == to.ip.is_v4(); };
-    if (from.options.from_loopback) {
-        if (to.ip.is_v6()) return Address{loopback_of(to.ip), port};
+    if (from.options.from_loopback && to.ip.is_v4())
         return Address{Ip::v4(0x7f000001u + static_cast<std::uint32_t>(random_.below(0xfffffe))), port};
-    }
     if (from.options.bind) return Address{*from.options.bind, port};
     if (to.ip.is_loopback()) return Address{loopback_of(to.ip), port};
     auto own = std::ranges::find_if(home.addresses, same_family);

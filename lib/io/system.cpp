@@ -34,12 +34,6 @@ Ip random_loopback(Random& random) {
     return Ip::v4(0x7f000000u + 1 + static_cast<std::uint32_t>(random.below(0xfffffe)));
 }
 
-Ip loopback_v6() {
-    std::array<std::byte, 16> one{};
-    one[15] = std::byte{1};
-    return Ip::v6(one);
-}
-
 // Fails closed: without the option the app would take the mesh for its client, or itself (kernel contract d,
 // S3).
 Result<Done> tell_real_client(int fd, Address client) {
@@ -52,10 +46,12 @@ Result<Done> tell_real_client(int fd, Address client) {
     return Done{};
 }
 
-// The port is chosen at connect, when the whole tuple is known: else 28,000 dials exhaust an address.
+// The port is chosen at connect, when the whole tuple is known: else 28,000 dials exhaust an address. IPv6
+// has one loopback address, and from that one the kernel's own answers get lost (docs/decisions/0011): its
+// choice of a source stands.
 Result<Done> bind_source(int fd, Ip to, const ConnectOptions& options, Random& random) {
     std::optional<Ip> from = options.bind;
-    if (options.from_loopback) from = to.is_v4() ? random_loopback(random) : loopback_v6();
+    if (options.from_loopback && to.is_v4()) from = random_loopback(random);
     if (!from) return Done{};
     return Setup(fd).option(sol_ip, bind_address_no_port, 1).bind({*from, 0}).done();
 }

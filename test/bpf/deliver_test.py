@@ -47,7 +47,7 @@ class Deliver(unittest.TestCase):
     def tearDown(self):
         for actor in (self.app, self.zt, self.remote, self.node):
             actor.close_all()
-        lab.wait_until("no record, client or approval is left", self.lab.nothing_is_left, 5)
+        self.lab.check_nothing_is_left()
 
     # -- inbound
     def test_plaintext_from_outside_goes_to_ztunnel(self):
@@ -135,7 +135,7 @@ class Deliver(unittest.TestCase):
         """in accept and getpeername: IPv4, IPv6 and v4-mapped apps; ztunnel is told when it is so"""
         for own, ip, client, source in (("0.0.0.0", "10.99.1.11", ("10.1.2.3", 4444), "127.5.6.7"),
                                         ("::", "10.99.1.11", ("10.1.2.3", 4445), "127.5.6.7"),
-                                        ("::", "fd99:1::11", ("fd00:1::2", 4446), "::1"),
+                                        ("::", "fd99:1::11", ("fd00:1::2", 4446), None),
                                         ("::", "10.99.1.11", ("10.1.2.3", 4447), None)):
             with self.subTest(own=own, ip=ip, source=source):
                 listener, port = self.app.listen(own)
@@ -146,6 +146,36 @@ class Deliver(unittest.TestCase):
                 self.assertEqual(self.app.name(accepted), (ip, port))
                 self.assertTrue(self.zt.wait_bound(dialled))
                 self.assertEqual(self.zt.client_bound(dialled), 1)  # and it stays so
+
+    def test_every_accept_sees_the_real_client(self):
+        """accept and accept4 write it themselves, for IPv4, IPv6 and v4-mapped"""
+        for call in ("accept", "accept4"):
+            for own, ip, client, source in (("0.0.0.0", "10.99.1.11", ("10.1.2.3", 4444), "127.5.6.7"),
+                                            ("::", "10.99.1.11", ("10.1.2.3", 4445), "127.5.6.7"),
+                                            ("::", "fd99:1::11", ("fd00:1::2", 4446), None)):
+                with self.subTest(call=call, own=own, ip=ip):
+                    listener, port = self.app.listen(own)
+                    self.zt.dial("p11", ip, port, client=client, source=source)
+                    accepted, peer = self.app.accept_by(call, listener)
+                    self.assertEqual((peer, self.app.peer(accepted)), (client, client))
+
+    def test_ztunnel_hears_the_kernels_own_answers(self):
+        """a port where no app listens is refused at once; a connection that the app closed first ends on both sides"""
+        for ip, client, source in (("10.99.1.11", ("10.1.2.3", 1), "127.5.6.7"), ("fd99:1::11", ("fd00:1::2", 1), None)):
+            with self.subTest(ip=ip):
+                error, _ = self.zt.dial_ex("p11", ip, 9, client=client, source=source, seconds=3)
+                self.assertEqual(error, errno.ECONNREFUSED)
+                listener, port = self.app.listen("::")
+                dialled = self.zt.dial("p11", ip, port, client=client, source=source)
+                accepted, _ = self.app.accept(listener)
+                self.app.close(accepted)
+                self.assertEqual(self.zt.recv(dialled), b"")
+                lab.wait_until("the app's kernel has heard that its end arrived", lambda: not self.app_sockets("fin-wait-1"))
+                self.zt.close(dialled)
+                lab.wait_until("it is gone", lambda: not self.app_sockets("last-ack"), 3)
+
+    def app_sockets(self, state):
+        return lab.sh("ip", "netns", "exec", self.lab.full("p11"), "ss", "-Htn", "state", state)
 
     def test_io_uring_sees_the_real_client(self):
         """accept without and with address, and multishot"""
@@ -183,7 +213,7 @@ class Deliver(unittest.TestCase):
 
     def test_the_app_never_takes_a_client_for_itself(self):
         """a connection of ztunnel without a client, or with one of the other family, answers unspecified [S3]"""
-        for ip, client, source in (("10.99.1.11", None, "127.0.0.1"), ("fd99:1::11", None, "::1"),
+        for ip, client, source in (("10.99.1.11", None, "127.0.0.1"), ("fd99:1::11", None, None),
                                    ("10.99.1.11", None, None), ("10.99.1.11", ("fd00:1::2", 4446), "127.0.0.1")):
             with self.subTest(ip=ip, client=client, source=source):
                 listener, port = self.app.listen("::" if ":" in ip else "0.0.0.0")
@@ -234,7 +264,7 @@ class Deliver(unittest.TestCase):
 
     # -- node probes
     def test_probes_of_the_node_reach_the_app(self):
-        """to the declared port, natively, IPv4 and IPv6; every other port goes to ztunnel [S7]"""
+        """to the declared port, natively, IPv4 and IPv6; every other port goes to ztunnel [S7, C-12]"""
         listener, _ = self.app.listen("::", 8081)
         for ip in ("10.99.1.11", "fd99:1::11"):
             with self.subTest(ip=ip):
@@ -284,10 +314,21 @@ class Deliver(unittest.TestCase):
             self.assertTrue(self.app.accepts_nothing(listener))
             self.assertIn("does not listen", self.lab.pod_status("p11")["reason"])
         finally:
-            self.zt.open_pod(self.zt.uid_of("p11"))
+            self.zt.reopen("p11")
 
     def test_an_app_on_ztunnels_ports_gets_nothing(self):
-        """bound after enrolment, beside ztunnel and without it [D27]"""
+        """bound after enrolment, beside ztunnel and without it [S8, D27]"""
+        beside = [self.app.listen("::", port)[0] for port in (15001, 15006, 15008)]
+        for port in range(8080, 8096):  # a kernel that spread them would give half to the app
+            self.app.connect("10.99.2.1", port)
+            self.assertEqual(self.zt.take("p11", OUTBOUND)[2], ("10.99.2.1", port))
+            self.remote.connect("10.99.1.11", port)
+            self.assertEqual(self.zt.take("p11", INBOUND)[2], ("10.99.1.11", port))
+            self.remote.connect("10.99.1.11", 15008)
+            self.zt.take("p11", HBONE)
+        for listener in beside:
+            self.assertTrue(self.app.accepts_nothing(listener, 0.05))
+            self.app.close(listener)
         self.zt.close_listeners("p11")
         try:
             held = [self.app.listen("::", port)[0] for port in (15001, 15006, 15008)]
@@ -298,7 +339,7 @@ class Deliver(unittest.TestCase):
                 self.assertTrue(self.app.accepts_nothing(listener, 0.05))
             self.app.close_all()
         finally:
-            self.zt.open_pod(self.zt.uid_of("p11"))
+            self.zt.reopen("p11")
 
     def test_a_successor_that_dies_leaves_its_predecessor(self):
         """two slots a role: the newest serves, the older one again when it is gone, a third finds an empty slot [S8]"""
@@ -405,6 +446,23 @@ class Crowds(unittest.TestCase):
         sock = stranger.connect("10.99.2.1", port)  # not in the mesh yet, and in the clear
         self.assertEqual(remote.accept(there)[1], stranger.name(sock))
         self.assertTrue(stranger.accepts_nothing(listener, 0.05))
+
+    def test_a_ztunnel_that_is_not_moved_must_be_there(self):
+        """with --no-adopt-ztunnel one outside its group gets nothing, one inside is served [S9, D27]"""
+        self.lab = lab.Lab()
+        self.addCleanup(self.lab.close)
+        self.lab.add_pod(11)
+        self.lab.start_agent("--no-adopt-ztunnel")
+        outside = self.lab.actor("n", "node", Ztunnel)
+        outside.begin(str(self.lab.zds))
+        lab.wait_until("it is sent away", lambda: ("closed", "", 0) in outside.heard())
+        self.assertEqual([said for said in outside.heard() if said[0] != "closed"], [])
+        self.assertIn("not in", self.lab.status()["refused_ztunnel"])
+        inside = self.lab.actor("n", "culvert-ztunnel", Ztunnel)
+        inside.begin(str(self.lab.zds))
+        self.lab.wait_enrolled("p11")
+        self.lab.actor("p11").connect("10.99.2.1", 8080)
+        inside.take("p11", OUTBOUND)
 
     def test_the_socket_is_for_root_alone(self):
         """mode 0600 from its first moment [Z-1, S9]"""

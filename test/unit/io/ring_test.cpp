@@ -247,7 +247,7 @@ TEST_CASE("listeners of two processes may overlap, others may not [C-3]", "[io]"
     CHECK(alone.error().text.starts_with("cannot listen on 127.0.0.1:"));
 }
 
-TEST_CASE("a dial from loopback comes from 127/8 at random, or from ::1", "[io]") {
+TEST_CASE("a dial from loopback comes from 127/8 at random; of IPv6 the kernel chooses the source", "[io]") {
     Loop loop(ring());
     Listener v4 = listen_on(loop, loopback()), v6 = listen_on(loop, ip6("::1"));
     ConnectOptions options{.from_loopback = true};
