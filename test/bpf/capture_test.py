@@ -5,7 +5,7 @@ import struct
 import unittest
 
 import lab
-from lab import OUTBOUND, RESERVED
+from lab import DNS, OUTBOUND, RESERVED
 from standin import Ztunnel
 
 IPPROTO_MPTCP = 262
@@ -31,7 +31,7 @@ class Capture(unittest.TestCase):
         self.app.close_all()
         self.zt.close_all()
         self.remote.close_all()
-        lab.wait_until("no record is left", self.lab.nothing_is_left, 5)
+        self.lab.check_nothing_is_left()
 
     def test_every_program_is_attached_where_it_should_be(self):
         """the verifier takes every program, and each is on its group"""
@@ -105,7 +105,32 @@ class Capture(unittest.TestCase):
             self.app.connect("0.0.0.0", port, sock=other)
             self.assertEqual(self.app.peer(other), ("127.0.0.1", port))
         finally:
-            self.zt.open_pod(self.zt.uid_of("p11"))
+            self.zt.reopen("p11")
+
+    def test_a_stale_query_does_not_lie(self):
+        """a UDP socket that asked a resolver and then connects elsewhere names the new peer [S2]"""
+        there = self.remote.socket("4", socket.SOCK_DGRAM)
+        port = self.remote.bind(there, "10.99.2.1", 0)
+        sock = self.app.socket("4", socket.SOCK_DGRAM)
+        self.app.connect("10.99.2.1", 53, sock=sock)
+        self.assertEqual(self.app.peer(sock), ("10.99.2.1", 53))
+        self.app.connect("10.99.2.1", port, sock=sock)
+        self.assertEqual(self.app.peer(sock), ("10.99.2.1", port))
+
+    def test_a_socket_belongs_to_where_it_was_made(self):
+        """passed to a process outside the mesh it is captured, passed into a pod it is not [S13]"""
+        listener, port = self.remote.listen("::")
+        outsider = self.lab.actor("p13")
+        there, here = str(self.lab.dir / "there.box"), str(self.lab.dir / "here.box")
+        box = outsider.open_box(there)
+        self.app.give(self.app.socket(), there)
+        outsider.connect("10.99.2.1", port, sock=outsider.receive(box))
+        self.assertEqual(self.zt.take("p11", OUTBOUND)[2], ("10.99.2.1", port))
+        box = self.app.open_box(here)
+        outsider.give(outsider.socket(), here)
+        sock = self.app.connect("10.99.2.1", port, sock=self.app.receive(box))
+        self.assertEqual(self.remote.accept(listener)[1], self.app.name(sock))
+        self.assertEqual(self.app.name(sock)[0], "10.99.1.13")
 
     def test_unspecified_is_loopback(self):
         """connect(0.0.0.0) and connect(::) reach the pod's own loopback and are not captured [S2]"""
@@ -117,7 +142,7 @@ class Capture(unittest.TestCase):
         self.assertTrue(self.zt.takes_nothing("p11", OUTBOUND))
 
     def test_a_pod_calls_itself(self):
-        """by its own address, IPv4 and IPv6, natively and under its own name"""
+        """by its own address, IPv4 and IPv6, natively and under its own name [S1, C-12]"""
         listener, port = self.app.listen("::")
         for ip in ("10.99.1.11", "fd99:1::11"):
             with self.subTest(ip=ip):
@@ -182,17 +207,13 @@ class Capture(unittest.TestCase):
         self.assertTrue(self.zt.takes_nothing("p11", OUTBOUND))
 
     def test_others_are_not_captured(self):
-        """a pod outside the mesh and the node itself connect as if we were not there"""
+        """a pod outside the mesh and the node itself connect as if we were not there [C-12]"""
         listener, port = self.remote.listen("::")
         outsider = self.lab.actor("p13")
         sock = outsider.connect("10.99.2.1", port)
         self.assertEqual(self.remote.accept(listener)[1], outsider.name(sock))
         sock = self.lab.hands.connect("10.99.2.1", port)
         self.assertEqual(self.remote.accept(listener)[1], self.lab.hands.name(sock))
-
-    def test_tcp_dns_keeps_its_resolver(self):
-        """TCP to port 53 goes to the DNS listener once there is one, and is refused without"""
-        self.assertEqual(self.app.connect_ex("10.99.2.1", 53)[0], errno.ECONNREFUSED)
 
 
 class DnsCapture(unittest.TestCase):
@@ -236,8 +257,19 @@ class DnsCapture(unittest.TestCase):
                 self.assertEqual(data, b"dns:query")
                 self.assertEqual(peer, (ip.removeprefix("::ffff:"), 53))
 
+    def test_dns_over_tcp(self):
+        """goes to the DNS listener with its resolver as the original destination, and nowhere without one [C-9]"""
+        port = 15053
+        self.assertEqual(self.app.connect_ex("10.99.2.1", 53)[0], errno.ECONNREFUSED)
+        self.zt.open_dns("p11", port)
+        for ip in ("10.99.2.1", "fd99:2::1"):
+            sock = self.app.connect(ip, 53)
+            _, peer, original = self.zt.take("p11", DNS)
+            self.assertEqual((peer, original), (self.app.name(sock), (ip, 53)))
+            self.assertEqual(self.app.peer(sock), (ip, 53))
+
     def test_other_udp_is_outside_the_mesh(self):
-        """and untouched [S13]"""
+        """and untouched [S13, C-12]"""
         sock = self.app.socket("4", socket.SOCK_DGRAM)
         there = self.remote.socket("4", socket.SOCK_DGRAM)
         port = self.remote.bind(there, "10.99.2.1", 0)

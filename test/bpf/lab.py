@@ -149,6 +149,33 @@ class Hands:
         sock.settimeout(10)
         return self.keep(sock), plain(peer)
 
+    def accept_by(self, call, listener):
+        """accept or accept4 of the C library, with the address that the call itself wrote."""
+        room, size = ctypes.create_string_buffer(28), ctypes.c_int(28)
+        more = (0o2000000,) if call == "accept4" else ()  # SOCK_CLOEXEC
+        self.sockets[listener].setblocking(True)
+        fd = getattr(LIBC, call)(self.sockets[listener].fileno(), room, ctypes.byref(size), *more)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), call)
+        family, port = struct.unpack("=H", room.raw[:2])[0], struct.unpack(">H", room.raw[2:4])[0]
+        raw = room.raw[4:8] if family == socket.AF_INET else room.raw[8:24]
+        return self.keep(socket.socket(fileno=fd)), plain((socket.inet_ntop(family, raw), port))
+
+    def open_box(self, path):
+        box = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        box.bind(path)
+        return self.keep(box)
+
+    def give(self, sock, path):
+        """Passes a socket to whoever opened that box, and lets go of it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as post:
+            post.connect(path)
+            socket.send_fds(post, [b"."], [self.sockets[sock].fileno()])
+        self.close(sock)
+
+    def receive(self, box):
+        return self.keep(socket.socket(fileno=socket.recv_fds(self.sockets[box], 1, 1)[1][0]))
+
     def accepts_nothing(self, listener, seconds=0.3):
         self.sockets[listener].settimeout(seconds)
         try:
@@ -504,9 +531,14 @@ class Lab:
                 count += len(json.loads(sh("bpftool", "-j", "map", "dump", "id", number)))
         return count
 
-    def nothing_is_left(self):
+    def check_nothing_is_left(self):
         """No record, pending client or approval outlives its connection."""
-        return not any(self.entries(name) for name in ("cv_records", "cv_pendings", "cv_approvals"))
+        names = ("cv_records", "cv_pendings", "cv_approvals")
+        try:
+            wait_until("nothing is left", lambda: not any(self.entries(name) for name in names), 5)
+        except AssertionError as error:
+            sockets = "".join(f"{name}:\n" + sh("ip", "netns", "exec", self.full(name), "ss", "-Htanpoe") for name in ("n", *self.pods))
+            raise AssertionError(f"left: { {name: self.entries(name) for name in names} }\n{sockets}") from error
 
     def pins(self):
         return sorted(p.name for p in (self.dir / "bpf" / "links").glob("*"))

@@ -1,6 +1,7 @@
 """A stand-in for ztunnel that knows sockets only: ZDS, listeners with roles, private options. It holds connections for the test to
 look at, or relays them. No BPF, no map."""
 import array
+import errno
 import os
 import select
 import socket
@@ -9,7 +10,7 @@ import threading
 import time
 
 from lab import (DNS, HBONE, INBOUND, OPT_CLIENT_BOUND, OPT_REAL_CLIENT, OPT_ROLE, OUTBOUND, SOL_MESH,
-                 USUAL_PORTS, Hands, cv_address, enter_fd, original_destination, plain)
+                 USUAL_PORTS, Hands, cv_address, enter_fd, original_destination, plain, wait_until)
 
 
 def fields(packet):
@@ -47,6 +48,7 @@ class Ztunnel(Hands):
         super().__init__()
         self.pods, self.said, self.home = {}, [], os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         self.listeners, self.events, self.zds = {}, [], None
+        self.uids, self.closed = {}, set()
         self.mode, self.offset, self.backlog, self.roles = "serve", 0, 64, (OUTBOUND, INBOUND, HBONE)
 
     # -- ZDS
@@ -65,7 +67,10 @@ class Ztunnel(Hands):
                     raise
                 time.sleep(0.02)
         self.zds.settimeout(None)
-        self.zds.send(b"\x08\x01")  # ZdsHello{V1}
+        try:
+            self.zds.send(b"\x08\x01")  # ZdsHello{V1}
+        except BrokenPipeError:
+            pass  # sent away already: hear() says so
         threading.Thread(target=self.hear, daemon=True).start()
 
     def hear(self):
@@ -96,7 +101,8 @@ class Ztunnel(Hands):
             if self.mode == "nack":
                 return "failure to start proxy : port taken"
             self.pods[uid] = (info[1].decode(), received[0])
-            if self.mode in ("serve", "mute"):
+            self.uids[info[1].decode()] = uid
+            if self.mode in ("serve", "mute") and uid not in self.closed:
                 try:
                     self.open_pod(uid)
                 except OSError as problem:
@@ -142,8 +148,15 @@ class Ztunnel(Hands):
         sock.listen(self.backlog)
         return sock
 
+    def open_dns(self, pod, port):
+        enter_fd(self.pods[self.uid_of(pod)][1])
+        try:
+            self.listeners[self.uid_of(pod)][DNS] = self.door(DNS, port)
+        finally:
+            enter_fd(self.home)
+
     def uid_of(self, pod):
-        return next(uid for uid, (name, _) in self.pods.items() if name == pod)
+        return self.uids[pod]
 
     def take(self, pod, role, seconds=5.0):
         """Accepts what was steered to that role's listener of the pod: (socket, peer, original or None)."""
@@ -164,7 +177,16 @@ class Ztunnel(Hands):
         except TimeoutError:
             return True
 
+    def reopen(self, pod):
+        """The agent may just be asking again: Del, then Add."""
+        uid = self.uid_of(pod)
+        self.closed.discard(uid)
+        wait_until("ztunnel knows the pod", lambda: uid in self.pods)
+        self.open_pod(uid)
+
     def close_listeners(self, pod):
+        """Until reopen(): also when the agent asks again."""
+        self.closed.add(self.uid_of(pod))
         for listener in self.listeners.pop(self.uid_of(pod)).values():
             listener.close()
 
@@ -177,6 +199,14 @@ class Ztunnel(Hands):
             return self.connect(ip, port, client=client, bind=bind, seconds=seconds, family=family)
         finally:
             enter_fd(self.home)
+
+    def dial_ex(self, *args, **kwargs):
+        try:
+            return 0, self.dial(*args, **kwargs)
+        except TimeoutError:
+            return errno.ETIMEDOUT, None
+        except OSError as error:
+            return error.errno, None
 
     def fill_pendings(self, pod, ip, port, count):
         """Connections that nobody asks about: each keeps its entry until it closes. They need no answer of the app."""
