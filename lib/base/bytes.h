@@ -37,7 +37,13 @@ inline ConstBytes as_bytes(std::string_view text) {
 inline std::string_view as_text(ConstBytes bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-template <class B> void append(B& to, ConstBytes from) { to.insert(to.end(), from.begin(), from.end()); }
+// By memcpy: an insert of a range copies byte by byte where the allocator constructs nothing.
+template <class B> void append(B& to, ConstBytes from) {
+    if (from.empty()) return;
+    const std::size_t before = to.size();
+    to.resize(before + from.size());
+    std::memcpy(to.data() + before, from.data(), from.size());
+}
 
 inline unsigned char* raw(std::byte* at) { return reinterpret_cast<unsigned char*>(at); }
 inline const unsigned char* raw(const std::byte* at) { return reinterpret_cast<const unsigned char*>(at); }
