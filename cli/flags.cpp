@@ -20,7 +20,9 @@ std::string check_address(std::string& text) {
     std::string_view host = std::string_view(text).substr(0, text.rfind(':'));
     if (text.find(':') != std::string::npos && (host == "localhost" || host.empty()))
         text = "127.0.0.1" + text.substr(text.rfind(':'));
-    return Address::parse(text) ? "" : "'" + text + "' is no ADDRESS:PORT, such as 10.0.0.5:15014 or [fd00::5]:15014";
+    return Address::parse(text)
+               ? ""
+               : "'" + text + "' is no ADDRESS:PORT, such as 10.0.0.5:15014 or [fd00::5]:15014";
 }
 
 struct Words {
@@ -30,9 +32,15 @@ struct Words {
 
 void add_ports(CLI::App& app, Words& words) {
     auto check = CLI::Validator(check_address, "ADDRESS:PORT");
-    app.add_option("--controller", words.controller, "status port of the controller")->envname("CULVERT_CONTROLLER")->transform(check);
-    app.add_option("--agent", words.agent, "status port of the node's agent")->envname("CULVERT_AGENT")->transform(check);
-    app.add_option("--ztunnel", words.ztunnel, "admin port of the node's ztunnel")->envname("CULVERT_ZTUNNEL")->transform(check);
+    app.add_option("--controller", words.controller, "status port of the controller")
+        ->envname("CULVERT_CONTROLLER")
+        ->transform(check);
+    app.add_option("--agent", words.agent, "status port of the node's agent")
+        ->envname("CULVERT_AGENT")
+        ->transform(check);
+    app.add_option("--ztunnel", words.ztunnel, "admin port of the node's ztunnel")
+        ->envname("CULVERT_ZTUNNEL")
+        ->transform(check);
     app.add_option("--ztunnel-ready", words.ready, "readiness port of the node's ztunnel")->transform(check);
     app.add_option("-o,--output", words.form, "form of the answer")->check(CLI::IsMember({"table", "json"}));
 }
@@ -48,7 +56,8 @@ Command command_of(const Words& words, Verb verb) {
 
 std::expected<Command, Exit> parse_command(int count, const char* const* words) {
     Words given;
-    CLI::App app("culvert looks at the mesh: what runs, who is in it, what was refused and why. It never changes anything.",
+    CLI::App app("culvert looks at the mesh: what runs, who is in it, what was refused and why. It never "
+                 "changes anything.",
                  "culvert");
     app.footer(examples);
     app.require_subcommand(1);
@@ -59,13 +68,17 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
         return parent.add_subcommand(name, help)->fallthrough()->callback([&verb, which] { verb = which; });
     };
     add(app, "status", "is the mesh well, seen from this node", Verb::status);
-    CLI::App* config = app.add_subcommand("ztunnel-config", "what this node's ztunnel believes")->fallthrough();
+    CLI::App* config =
+        app.add_subcommand("ztunnel-config", "what this node's ztunnel believes")->fallthrough();
     config->require_subcommand(1);
-    add(*config, "workload", "workloads: addresses, identity, HBONE or TCP", Verb::workload)->alias("workloads");
+    add(*config, "workload", "workloads: addresses, identity, HBONE or TCP", Verb::workload)
+        ->alias("workloads");
     add(*config, "service", "services: VIPs, ports, endpoints", Verb::service)->alias("services");
     add(*config, "policy", "authorization policies in force", Verb::policy)->alias("policies");
-    add(*config, "certificate", "certificates: identity, state, validity", Verb::certificate)->alias("certificates");
-    add(*config, "connections", "open connections of this node's pods", Verb::connections)->alias("connection");
+    add(*config, "certificate", "certificates: identity, state, validity", Verb::certificate)
+        ->alias("certificates");
+    add(*config, "connections", "open connections of this node's pods", Verb::connections)
+        ->alias("connection");
     add(app, "version", "version of this program", Verb::version);
     add(app, "completion", "completion script for bash", Verb::completion);
     try {
@@ -75,7 +88,8 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
         int code = app.exit(stop, out, error);
         // A misspelt subcommand is reported as a missing one: name the word that was not understood.
         auto left = app.remaining(true);
-        std::string unknown = code == 0 || left.empty() ? "" : "culvert: unknown word '" + left.front() + "'\n";
+        std::string unknown =
+            code == 0 || left.empty() ? "" : "culvert: unknown word '" + left.front() + "'\n";
         return std::unexpected(Exit{unknown + out.str() + error.str(), code == 0 ? 0 : 2});
     }
     return command_of(given, verb);

@@ -15,7 +15,8 @@ int print(const std::string& text, int code = 0) {
 }
 
 int show_status(const cli::Command& command) {
-    cli::Answers answers{cli::get_json(command.ports.controller, "/status"), cli::get_json(command.ports.agent, "/status"),
+    cli::Answers answers{cli::get_json(command.ports.controller, "/status"),
+                         cli::get_json(command.ports.agent, "/status"),
                          cli::get_json(command.ports.ztunnel, "/config_dump"),
                          cli::get(command.ports.ready, "/healthz/ready")};
     cli::Report report = cli::report_status(answers);

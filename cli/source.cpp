@@ -10,7 +10,8 @@ Result<std::string> get(Address at, std::string_view path) {
     TRY(auto response, control::fetch_blocking(at, {.path = std::string(path)}, 5s));
     if (response.status != 200) {
         std::string body = response.body.substr(0, response.body.find('\n'));
-        return std::unexpected(Error{Reason::bad_input, response.status, at.to_string() + std::string(path) + ": " + body});
+        return std::unexpected(
+            Error{Reason::bad_input, response.status, at.to_string() + std::string(path) + ": " + body});
     }
     return std::move(response.body);
 }

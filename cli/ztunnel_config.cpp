@@ -14,15 +14,17 @@ std::string joined(const std::vector<Json>& items) {
 std::string ports_of(const Json& service) {
     std::string out;
     Json ports = service["ports"];
-    for (const std::string& port : ports.keys()) out += (out.empty() ? "" : ",") + port + "->" + ports[port].text();
+    for (const std::string& port : ports.keys())
+        out += (out.empty() ? "" : ",") + port + "->" + ports[port].text();
     return out;
 }
 
 void add_connections(Table& table, const Json& pod, std::string_view direction) {
     Json info = pod["info"];
     for (const Json& connection : pod["connections"][direction].items())
-        table.add({info["namespace"].text() + "/" + info["name"].text(), std::string(direction), connection["src"].text(),
-                   connection["originalDst"].text(), connection["actualDst"].text(), connection["protocol"].text()});
+        table.add({info["namespace"].text() + "/" + info["name"].text(), std::string(direction),
+                   connection["src"].text(), connection["originalDst"].text(), connection["actualDst"].text(),
+                   connection["protocol"].text()});
 }
 
 }  // namespace
@@ -30,10 +32,13 @@ void add_connections(Table& table, const Json& pod, std::string_view direction) 
 std::string workload_table(const Json& dump) {
     Table table({"NAMESPACE", "POD", "ADDRESSES", "NODE", "IDENTITY", "PROTOCOL", "STATUS"});
     for (const Json& workload : dump["workloads"].items()) {
-        std::string domain = workload["trustDomain"].empty() ? "cluster.local" : workload["trustDomain"].text();
-        std::string account = workload["serviceAccount"].empty() ? "default" : workload["serviceAccount"].text();
-        table.add({workload["namespace"].text(), workload["name"].text(), joined(workload["workloadIps"].items()),
-                   workload["node"].text(), domain + "/ns/" + workload["namespace"].text() + "/sa/" + account,
+        std::string domain =
+            workload["trustDomain"].empty() ? "cluster.local" : workload["trustDomain"].text();
+        std::string account =
+            workload["serviceAccount"].empty() ? "default" : workload["serviceAccount"].text();
+        table.add({workload["namespace"].text(), workload["name"].text(),
+                   joined(workload["workloadIps"].items()), workload["node"].text(),
+                   domain + "/ns/" + workload["namespace"].text() + "/sa/" + account,
                    workload["protocol"].text(), workload["status"].text()});
     }
     return table.to_string();
@@ -43,15 +48,16 @@ std::string service_table(const Json& dump) {
     Table table({"NAMESPACE", "SERVICE", "HOSTNAME", "VIPS", "PORTS", "ENDPOINTS"});
     for (const Json& service : dump["services"].items())
         table.add({service["namespace"].text(), service["name"].text(), service["hostname"].text(),
-                   joined(service["vips"].items()), ports_of(service), std::to_string(service["endpoints"].items().size())});
+                   joined(service["vips"].items()), ports_of(service),
+                   std::to_string(service["endpoints"].items().size())});
     return table.to_string();
 }
 
 std::string policy_table(const Json& dump) {
     Table table({"NAMESPACE", "POLICY", "ACTION", "SCOPE", "RULES"});
     for (const Json& policy : dump["policies"].items())
-        table.add({policy["namespace"].text(), policy["name"].text(), policy["action"].text(), policy["scope"].text(),
-                   std::to_string(policy["rules"].items().size())});
+        table.add({policy["namespace"].text(), policy["name"].text(), policy["action"].text(),
+                   policy["scope"].text(), std::to_string(policy["rules"].items().size())});
     return table.to_string();
 }
 

@@ -20,7 +20,7 @@ class Connection;
 // How many lines of one kind may be written: a burst, then so many a second. A value; time is the caller's.
 class LineBudget {
 public:
-    static constexpr std::uint64_t burst = 1000;     // docs/limits.md: ztunnel.access_log
+    static constexpr std::uint64_t burst = 1000;  // docs/limits.md: ztunnel.access_log
     static constexpr std::uint64_t a_second = 2000;
 
     bool take(Instant now);

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr Duration retry_every = 5s;     // Z-7
+constexpr Duration retry_every = 5s;      // Z-7
 constexpr Duration backoff_first = 20ms;  // Z-9
 constexpr Duration backoff_max = 15s;
 
@@ -29,7 +29,8 @@ bool is_protocol_error(const Error& error) { return error.reason == Reason::bad_
 
 Zds::Zds(io::Loop& loop, PodKeeper& pods, std::string path, Registry& metrics)
     : loop_(loop), pods_(pods), path_(std::move(path)),
-      pending_count_(metrics.gauge("workload_manager_pending_proxy_count", "Pods whose service has not begun yet")),
+      pending_count_(
+          metrics.gauge("workload_manager_pending_proxy_count", "Pods whose service has not begun yet")),
       retry_at_(loop.now() + retry_every) {}
 
 io::Task<void> Zds::run() {
@@ -40,7 +41,8 @@ io::Task<void> Zds::run() {
         snapshot_ = false;
         if (!ended && ended.error().reason == Reason::cancelled) co_return;
         log::warn("zds", "no connection to the agent; pods are served on",
-                  {log::text("path", path_), log::text("error", ended ? "the agent closed it" : ended.error().to_string())});
+                  {log::text("path", path_),
+                   log::text("error", ended ? "the agent closed it" : ended.error().to_string())});
         auto slept = co_await io::sleep(loop_, wait);
         if (!slept) co_return;
         wait = std::min(2 * wait, backoff_max);
@@ -70,9 +72,13 @@ io::Task<Result<Done>> Zds::serve(io::PacketSocket& socket) {
         if (packet->bytes.empty()) co_return Done{};
         Result<Done> done = Done{};
         auto request = zds::parse(packet->bytes, std::move(packet->descriptors));
-        if (request) done = co_await handle(*std::move(request));
-        else done = refuse(std::move(request));
-        const Buffer answer = zds::response(done ? "" : done.error().text.empty() ? done.error().to_string() : done.error().text);
+        if (request)
+            done = co_await handle(*std::move(request));
+        else
+            done = refuse(std::move(request));
+        const Buffer answer = zds::response(done                        ? ""
+                                            : done.error().text.empty() ? done.error().to_string()
+                                                                        : done.error().text);
         CO_TRY([[maybe_unused]] Done sent, co_await socket.send(answer, -1));
         if (!done && is_protocol_error(done.error())) co_return done;
     }
@@ -107,12 +113,14 @@ io::Task<Result<Done>> Zds::add(PodSpec pod) {
     mention(uid);
     PodSpec spare = copy(pod);
     auto added = co_await pods_.add(std::move(pod));
-    if (added) pending_.erase(uid);
-    else pending_.insert_or_assign(uid, std::move(spare));
+    if (added)
+        pending_.erase(uid);
+    else
+        pending_.insert_or_assign(uid, std::move(spare));
     pending_count_.set(static_cast<std::int64_t>(pending_.size()));
     if (added) co_return Done{};
     Error error = std::move(added).error();
-    error.text = "failure to start proxy : " + error.to_string();  // Z-7
+    error.text = "failure to start proxy : " + error.to_string();      // Z-7
     if (error.reason == Reason::bad_input) error.reason = Reason::io;  // of the pod, not of the protocol
     log::warn("zds", "pod is not served yet", {log::text("uid", uid), log::text("error", error.text)});
     co_return std::unexpected(std::move(error));

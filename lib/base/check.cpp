@@ -6,7 +6,8 @@
 namespace culvert {
 
 void bug(const char* what, std::source_location where) {
-    std::fprintf(stderr, "bug: %s at %s:%u in %s\n", what, where.file_name(), where.line(), where.function_name());
+    std::fprintf(stderr, "bug: %s at %s:%u in %s\n", what, where.file_name(), where.line(),
+                 where.function_name());
     std::abort();
 }
 

@@ -8,7 +8,8 @@ namespace culvert {
 [[noreturn]] void bug(const char* what, std::source_location where = std::source_location::current());
 
 inline void check(bool holds, std::source_location where = std::source_location::current()) {
-    if (!holds) [[unlikely]] bug("check failed", where);
+    if (!holds) [[unlikely]]
+        bug("check failed", where);
 }
 
 }  // namespace culvert

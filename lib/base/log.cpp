@@ -36,10 +36,14 @@ struct Filter {
             auto equals = part.find('=');
             auto level = level_of(equals == part.npos ? part : part.substr(equals + 1));
             if (!level)
-                return refuse(Reason::bad_configuration,
-                              fmt::format("unknown log level in '{}': use trace, debug, info, warn, error or off", part));
-            if (equals == part.npos) everything = *level;
-            else targets.insert_or_assign(std::string(part.substr(0, equals)), *level);
+                return refuse(
+                    Reason::bad_configuration,
+                    fmt::format("unknown log level in '{}': use trace, debug, info, warn, error or off",
+                                part));
+            if (equals == part.npos)
+                everything = *level;
+            else
+                targets.insert_or_assign(std::string(part.substr(0, equals)), *level);
         }
         return Done{};
     }
@@ -71,22 +75,32 @@ State& state() {
 void quoted(std::string& out, std::string_view text) {
     out += '"';
     for (char c : text) {
-        if (c == '"' || c == '\\') out += '\\', out += c;
-        else if (c == '\n') out += "\\n";
-        else if (c == '\t') out += "\\t";
-        else if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-        else out += c;
+        if (c == '"' || c == '\\')
+            out += '\\', out += c;
+        else if (c == '\n')
+            out += "\\n";
+        else if (c == '\t')
+            out += "\\t";
+        else if (static_cast<unsigned char>(c) < 0x20)
+            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+        else
+            out += c;
     }
     out += '"';
 }
 
 void value(std::string& out, const Field& field, bool json) {
-    if (auto* text = std::get_if<std::string_view>(&field.value)) quoted(out, *text);
+    if (auto* text = std::get_if<std::string_view>(&field.value))
+        quoted(out, *text);
     else if (auto* plain = std::get_if<Bare>(&field.value)) {
-        if (json) quoted(out, plain->text);
-        else out += plain->text;
-    } else if (auto* number = std::get_if<std::uint64_t>(&field.value)) out += std::to_string(*number);
-    else out += std::to_string(std::get<std::int64_t>(field.value));
+        if (json)
+            quoted(out, plain->text);
+        else
+            out += plain->text;
+    } else if (auto* number = std::get_if<std::uint64_t>(&field.value))
+        out += std::to_string(*number);
+    else
+        out += std::to_string(std::get<std::int64_t>(field.value));
 }
 
 }  // namespace
@@ -94,8 +108,9 @@ void value(std::string& out, const Field& field, bool json) {
 std::string format(bool json, WallTime at, Level level, std::string_view target, std::string_view message,
                    std::span<const Field> fields) {
     auto micros = std::chrono::duration_cast<std::chrono::microseconds>(at.time_since_epoch()).count();
-    std::string time = fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", fmt::gmtime(static_cast<std::time_t>(micros / 1'000'000)),
-                                   micros % 1'000'000);
+    std::string time =
+        fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", fmt::gmtime(static_cast<std::time_t>(micros / 1'000'000)),
+                    micros % 1'000'000);
     std::string_view word = level_words[static_cast<std::size_t>(level)];
     std::string out;
     if (json) {
@@ -127,8 +142,8 @@ Result<Done> start(const Options& options) {
     s.filter = s.initial = filter;
     s.json = options.json;
     s.writer = std::make_shared<spdlog::details::thread_pool>(lines_max, 1);
-    s.out = std::make_shared<spdlog::async_logger>("out", std::make_shared<spdlog::sinks::stdout_sink_mt>(), s.writer,
-                                                   spdlog::async_overflow_policy::overrun_oldest);
+    s.out = std::make_shared<spdlog::async_logger>("out", std::make_shared<spdlog::sinks::stdout_sink_mt>(),
+                                                   s.writer, spdlog::async_overflow_policy::overrun_oldest);
     s.out->set_pattern("%v");
     s.out->flush_on(spdlog::level::info);
     return Done{};

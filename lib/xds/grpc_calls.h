@@ -43,7 +43,7 @@ struct Port {
     const Handlers handlers;
     Registry& metrics;
     mutable std::mutex snapshot_lock;
-    SnapshotPtr published;  // null until the first publish(): streams wait, an empty mesh would be a lie
+    SnapshotPtr published;    // null until the first publish(): streams wait, an empty mesh would be a lie
     mutable std::mutex lock;  // taken before a call's own
     std::set<Call*> calls;
     std::map<std::pair<CallKind, std::string>, std::size_t> of_node;

@@ -1,6 +1,6 @@
 // Any bytes as a manifest: never a crash, never beyond the limits, no object out of a file with an error.
-#include "lib/base/check.h"
 #include "lib/kube/manifests.h"
+#include "lib/base/check.h"
 
 #include <cstdint>
 

@@ -19,7 +19,8 @@ TEST_CASE("an IPv6 address that merely ends in 7f00:1 is no loopback", "[ip]") {
 TEST_CASE("an address needs a port, and an IPv6 one its brackets", "[ip]") {
     REQUIRE(Address::parse("[fd00::1]:15008")->to_string() == "[fd00::1]:15008");
     REQUIRE(Address::parse("10.0.0.1:80")->port == 80);
-    for (auto bad : {"10.0.0.1", "fd00::1:80", "[10.0.0.1]:80", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:+1", "[fd00::1]", "a:80", ""})
+    for (auto bad : {"10.0.0.1", "fd00::1:80", "[10.0.0.1]:80", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:+1",
+                     "[fd00::1]", "a:80", ""})
         REQUIRE_FALSE(Address::parse(bad));
 }
 
@@ -30,5 +31,6 @@ TEST_CASE("a range contains its own family only, down to single bits", "[ip]") {
     REQUIRE_FALSE(Cidr::parse("::/0")->contains(*Ip::parse("10.0.0.1")));
     REQUIRE(Cidr::parse("0.0.0.0/0")->contains(*Ip::parse("10.0.0.1")));
     REQUIRE(Cidr::parse("10.0.0.1")->single());
-    for (auto bad : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "fd00::/129", "/8"}) REQUIRE_FALSE(Cidr::parse(bad));
+    for (auto bad : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "fd00::/129", "/8"})
+        REQUIRE_FALSE(Cidr::parse(bad));
 }

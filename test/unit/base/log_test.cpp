@@ -9,17 +9,20 @@ const WallTime noon{std::chrono::seconds(1'700'000'000) + std::chrono::microseco
 }
 
 TEST_CASE("a plain line quotes text and leaves addresses and numbers bare [L-3]", "[log]") {
-    log::Field fields[] = {log::address("src.addr", *Address::parse("10.0.0.1:5")), log::text("src.workload", "a \"b\""),
-                           log::number("bytes_sent", 7)};
+    log::Field fields[] = {log::address("src.addr", *Address::parse("10.0.0.1:5")),
+                           log::text("src.workload", "a \"b\""), log::number("bytes_sent", 7)};
     REQUIRE(log::format(false, noon, log::Level::info, "access", "connection complete", fields) ==
-            "2023-11-14T22:13:20.000042Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.1:5 src.workload=\"a \\\"b\\\"\" "
+            "2023-11-14T22:13:20.000042Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.1:5 "
+            "src.workload=\"a \\\"b\\\"\" "
             "bytes_sent=7");
 }
 
 TEST_CASE("a JSON line is one object with flat fields [L-3]", "[log]") {
-    log::Field fields[] = {log::address("src.addr", *Address::parse("10.0.0.1:5")), log::number("bytes_sent", 7)};
-    REQUIRE(log::format(true, noon, log::Level::error, "access", "x\n", fields) ==
-            R"({"level":"error","time":"2023-11-14T22:13:20.000042Z","scope":"access","message":"x\n","src.addr":"10.0.0.1:5","bytes_sent":7})");
+    log::Field fields[] = {log::address("src.addr", *Address::parse("10.0.0.1:5")),
+                           log::number("bytes_sent", 7)};
+    REQUIRE(
+        log::format(true, noon, log::Level::error, "access", "x\n", fields) ==
+        R"({"level":"error","time":"2023-11-14T22:13:20.000042Z","scope":"access","message":"x\n","src.addr":"10.0.0.1:5","bytes_sent":7})");
 }
 
 TEST_CASE("a filter with an unknown level is refused and changes nothing", "[log]") {

@@ -49,31 +49,41 @@ TEST_CASE("help explains with examples, and a wrong word or address names itself
 }
 
 TEST_CASE("tables show what a configuration dump says [A-5]", "[cli]") {
-    auto dump = json(R"({"workloads":[{"namespace":"a","name":"p","workloadIps":["10.0.0.1","fd00::1"],"node":"n1","protocol":"HBONE",
+    auto dump = json(
+        R"({"workloads":[{"namespace":"a","name":"p","workloadIps":["10.0.0.1","fd00::1"],"node":"n1","protocol":"HBONE",
         "serviceAccount":"s","status":"Healthy"}],"certificates":[{"identity":"spiffe://x/ns/a/sa/s","state":"Available",
         "certChain":[{"serialNumber":"7","validFrom":"f","expirationTime":"e"}]}],
         "workloadState":{"u":{"info":{"namespace":"a","name":"p"},"connections":{"outbound":[{"src":"1","originalDst":"2","actualDst":"3","protocol":"HBONE"}]}}}})");
-    CHECK(workload_table(dump).find("a           p     10.0.0.1,fd00::1   n1     cluster.local/ns/a/sa/s   HBONE      Healthy") != std::string::npos);
+    CHECK(workload_table(dump).find(
+              "a           p     10.0.0.1,fd00::1   n1     cluster.local/ns/a/sa/s   HBONE      Healthy") !=
+          std::string::npos);
     CHECK(certificate_table(dump).find("spiffe://x/ns/a/sa/s   Available   7") != std::string::npos);
-    CHECK(connection_table(dump).find("a/p   outbound    1      2           3         HBONE") != std::string::npos);
+    CHECK(connection_table(dump).find("a/p   outbound    1      2           3         HBONE") !=
+          std::string::npos);
     CHECK(policy_table(json("[]")) == "NAMESPACE   POLICY   ACTION   SCOPE   RULES\n");
 }
 
 TEST_CASE("status is well only when every part answers and nothing is wrong", "[cli]") {
     Answers answers{json(R"({"nodes":[{"name":"n1","connected":true,"enrolled":1}],"problems":[]})"),
-                    json(R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":true}]})"), json("{}"), std::string("ready\n")};
+                    json(R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":true}]})"),
+                    json("{}"), std::string("ready\n")};
     CHECK(report_status(answers).healthy);
     CHECK(report_status(answers).text.find("All is well") != std::string::npos);
     CHECK(Json::parse(report_status(answers).json));
 
     auto pod_outside = answers;
-    pod_outside.agent = json(R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":false,"reason":"no network namespace"}]})");
+    pod_outside.agent = json(
+        R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":false,"reason":"no network namespace"}]})");
     CHECK_FALSE(report_status(pod_outside).healthy);
-    CHECK(report_status(pod_outside).text.find("a/p: should be in the mesh and is not: no network namespace") != std::string::npos);
+    CHECK(
+        report_status(pod_outside).text.find("a/p: should be in the mesh and is not: no network namespace") !=
+        std::string::npos);
 
     auto bad_file = answers;
-    bad_file.controller = json(R"({"problems":[{"file":"x.yaml","line":3,"field":"spec.rules","message":"unknown \"field\"","fix":"write rule"}]})");
-    CHECK(report_status(bad_file).text.find("x.yaml:3: spec.rules: unknown \"field\"\n      fix: write rule") != std::string::npos);
+    bad_file.controller = json(
+        R"({"problems":[{"file":"x.yaml","line":3,"field":"spec.rules","message":"unknown \"field\"","fix":"write rule"}]})");
+    CHECK(report_status(bad_file).text.find(
+              "x.yaml:3: spec.rules: unknown \"field\"\n      fix: write rule") != std::string::npos);
     CHECK(Json::parse(report_status(bad_file).json));
 
     auto silent = answers;
@@ -83,7 +93,8 @@ TEST_CASE("status is well only when every part answers and nothing is wrong", "[
     CHECK(report_status(silent).text.find("agent: connect_refused") != std::string::npos);
 }
 
-TEST_CASE("JSON that is none, or of another shape, yields an error or empty values, never an exception", "[cli]") {
+TEST_CASE("JSON that is none, or of another shape, yields an error or empty values, never an exception",
+          "[cli]") {
     CHECK_FALSE(Json::parse("{"));
     CHECK_FALSE(Json::parse(""));
     for (auto text : {"null", "[]", "3", "\"x\"", R"({"pods":3,"problems":{"a":[]},"refusals":[1]})"}) {

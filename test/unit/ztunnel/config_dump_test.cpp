@@ -49,10 +49,12 @@ TEST_CASE("the dump has the names and shapes that istioctl parses [A-5]", "[dump
     DumpInput input{.directory = some_directory(),
                     .certificates = {{"spiffe://cluster.local/ns/shop/sa/default", "Initializing", nullptr}},
                     .pods = {pod},
-                    .connections = {{"u", Direction::outbound, *Address::parse("10.0.0.1:5"), *Address::parse("10.96.0.1:80"),
-                                     *Address::parse("10.0.0.2:15008"), Protocol::hbone}}};
+                    .connections = {{"u", Direction::outbound, *Address::parse("10.0.0.1:5"),
+                                     *Address::parse("10.96.0.1:80"), *Address::parse("10.0.0.2:15008"),
+                                     Protocol::hbone}}};
     auto dump = nlohmann::json::parse(config_dump(input));
-    for (auto key : {"workloads", "services", "policies", "stagedServices", "staticConfig", "version", "config", "certificates", "workloadState"})
+    for (auto key : {"workloads", "services", "policies", "stagedServices", "staticConfig", "version",
+                     "config", "certificates", "workloadState"})
         CHECK(dump.contains(key));
     CHECK(dump["workloads"][0]["protocol"] == "HBONE");
     CHECK(dump["workloads"][0]["workloadIps"] == std::vector<std::string>{"10.0.0.1", "fd00::1"});

@@ -9,7 +9,9 @@ using namespace std::chrono_literals;
 namespace {
 
 Result<Config> read(const Environment& environment) {
-    return read_config(environment, {.cpus = 8, .resolv_conf = "# x\nnameserver 10.0.0.2\nnameserver fd00::2 # y\nsearch a\n"});
+    return read_config(
+        environment,
+        {.cpus = 8, .resolv_conf = "# x\nnameserver 10.0.0.2\nnameserver fd00::2 # y\nsearch a\n"});
 }
 
 }  // namespace
@@ -35,25 +37,33 @@ TEST_CASE("an empty environment yields Istio's defaults [X-1, X-3, X-4]", "[conf
     CHECK(config->workers == 2);
     CHECK(config->drain == 5s);
     CHECK(config->doors.announce);
-    CHECK(config->doors.resolvers == std::vector{*Address::parse("10.0.0.2:53"), *Address::parse("[fd00::2]:53")});
-    CHECK(read({{"KUBERNETES_SERVICE_HOST", "10.0.0.1"}})->discovery.address == "https://istiod.istio-system.svc:15012");
+    CHECK(config->doors.resolvers ==
+          std::vector{*Address::parse("10.0.0.2:53"), *Address::parse("[fd00::2]:53")});
+    CHECK(read({{"KUBERNETES_SERVICE_HOST", "10.0.0.1"}})->discovery.address ==
+          "https://istiod.istio-system.svc:15012");
 }
 
-TEST_CASE("what is set wins, and certificates follow discovery unless they say otherwise [CA-1]", "[config]") {
-    auto config = read({{"XDS_ADDRESS", "https://c:1"}, {"ALT_XDS_HOSTNAME", "alt"}, {"XDS_HEADER_FOO", "1"}, {"CA_HEADER_BAR", "2"}});
+TEST_CASE("what is set wins, and certificates follow discovery unless they say otherwise [CA-1]",
+          "[config]") {
+    auto config = read({{"XDS_ADDRESS", "https://c:1"},
+                        {"ALT_XDS_HOSTNAME", "alt"},
+                        {"XDS_HEADER_FOO", "1"},
+                        {"CA_HEADER_BAR", "2"}});
     REQUIRE(config);
     CHECK(config->authority.address == "https://c:1");
     CHECK(config->authority.alternative_name == "alt");
     CHECK(config->discovery.headers == std::vector<std::pair<std::string, std::string>>{{"foo", "1"}});
     CHECK(config->authority.headers == std::vector<std::pair<std::string, std::string>>{{"bar", "2"}});
-    CHECK(read({{"CA_ADDRESS", "https://d:2"}, {"XDS_ADDRESS", "https://c:1"}})->authority.address == "https://d:2");
+    CHECK(read({{"CA_ADDRESS", "https://d:2"}, {"XDS_ADDRESS", "https://c:1"}})->authority.address ==
+          "https://d:2");
 }
 
 TEST_CASE("the drain time leaves the orchestrator its own delays", "[config]") {
     CHECK(read({{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}})->drain == 25s);
     CHECK(read({{"TERMINATION_GRACE_PERIOD_SECONDS", "10"}})->drain == 9s);
     CHECK(read({{"TERMINATION_GRACE_PERIOD_SECONDS", "1"}})->drain == 1s);
-    CHECK(read({{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}, {"CONNECTION_TERMINATION_DEADLINE", "1m30s"}})->drain == 90s);
+    CHECK(read({{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}, {"CONNECTION_TERMINATION_DEADLINE", "1m30s"}})
+              ->drain == 90s);
 }
 
 TEST_CASE("worker threads: a number, a share, all, or a quarter and at least two", "[config]") {
@@ -67,10 +77,18 @@ TEST_CASE("worker threads: a number, a share, all, or a quarter and at least two
 }
 
 TEST_CASE("a malformed value is refused with its variable, its text and what is expected", "[config]") {
-    const std::pair<const char*, const char*> cases[] = {
-        {"SECRET_TTL", "tomorrow"},       {"SECRET_TTL", "10"},          {"IPV6_ENABLED", "yes"},       {"PACKET_MARK", "0x539"},
-        {"ADMIN_ADDR", "15000"},          {"CULVERT_RESOLVERS", "a:53"}, {"CULVERT_MESH_RANGES", "10/8"}, {"ZTUNNEL_WORKER_THREADS", "many"},
-        {"POOL_MAX_STREAMS_PER_CONNECTION", "100000"}, {"CULVERT_TLS_SUITES", "RC4"}, {"CRL_PATH", "/x"}, {"TLS12_ENABLED", "true"}};
+    const std::pair<const char*, const char*> cases[] = {{"SECRET_TTL", "tomorrow"},
+                                                         {"SECRET_TTL", "10"},
+                                                         {"IPV6_ENABLED", "yes"},
+                                                         {"PACKET_MARK", "0x539"},
+                                                         {"ADMIN_ADDR", "15000"},
+                                                         {"CULVERT_RESOLVERS", "a:53"},
+                                                         {"CULVERT_MESH_RANGES", "10/8"},
+                                                         {"ZTUNNEL_WORKER_THREADS", "many"},
+                                                         {"POOL_MAX_STREAMS_PER_CONNECTION", "100000"},
+                                                         {"CULVERT_TLS_SUITES", "RC4"},
+                                                         {"CRL_PATH", "/x"},
+                                                         {"TLS12_ENABLED", "true"}};
     for (auto [name, value] : cases) {
         auto config = read({{name, value}});
         INFO(name);
@@ -82,5 +100,6 @@ TEST_CASE("a malformed value is refused with its variable, its text and what is 
 
 TEST_CASE("the help names every variable once", "[config]") {
     std::string help = config_help();
-    for (auto name : {"XDS_ADDRESS", "SECRET_TTL", "CULVERT_RESOLVERS", "LOG_FORMAT"}) CHECK(help.find(name) != std::string::npos);
+    for (auto name : {"XDS_ADDRESS", "SECRET_TTL", "CULVERT_RESOLVERS", "LOG_FORMAT"})
+        CHECK(help.find(name) != std::string::npos);
 }

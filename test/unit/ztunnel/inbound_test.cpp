@@ -55,7 +55,8 @@ TEST_CASE("response baggage can be switched off [H-25]") {
     CHECK(answer_to(pair, to("10.2.0.1:8080")).baggage.empty());
 }
 
-TEST_CASE("what is asked wrongly is refused before anything is dialled [H-26] [I-3] [I-4] [I-7] [I-9] [I-10] [S15]") {
+TEST_CASE("what is asked wrongly is refused before anything is dialled [H-26] [I-3] [I-4] [I-7] [I-9] [I-10] "
+          "[S15]") {
     struct Row {
         std::string authority;
         int status;

@@ -48,11 +48,10 @@ TEST_CASE("a connection is one line at each side, with its fields in order [L-1]
     REQUIRE(lines.size() == 2);
     auto out = about(lines, "direction=\"outbound\"");
     REQUIRE(out.size() == 1);
-    CHECK(names(out[0]) ==
-          std::vector<std::string>{"src.addr", "src.workload", "src.namespace", "src.identity", "src.cluster",
-                                   "dst.addr", "dst.hbone_addr", "dst.workload", "dst.namespace",
-                                   "dst.identity", "dst.cluster", "direction", "bytes_sent", "bytes_recv",
-                                   "duration"});
+    CHECK(names(out[0]) == std::vector<std::string>{
+                               "src.addr", "src.workload", "src.namespace", "src.identity", "src.cluster",
+                               "dst.addr", "dst.hbone_addr", "dst.workload", "dst.namespace", "dst.identity",
+                               "dst.cluster", "direction", "bytes_sent", "bytes_recv", "duration"});
     CHECK(std::regex_search(out[0], std::regex("\tinfo\taccess\tconnection complete\t")));
     CHECK(out[0].find("src.identity=\"spiffe://cluster.local/ns/test/sa/client\"") != std::string::npos);
     CHECK(out[0].find("dst.addr=10.2.0.1:15008 dst.hbone_addr=10.2.0.1:8080") != std::string::npos);
@@ -96,7 +95,8 @@ TEST_CASE("an early failure is a warning and no metric [L-1] [M-8]") {
     auto lines = about(run_one(pair, "info"), "connection failed");
     REQUIRE(lines.size() == 1);
     CHECK(lines[0].find("\twarn\taccess\t") != std::string::npos);
-    CHECK(names(lines[0]) == std::vector<std::string>{"src.addr", "dst.addr", "direction", "error", "reason"});
+    CHECK(names(lines[0]) ==
+          std::vector<std::string>{"src.addr", "dst.addr", "direction", "error", "reason"});
     std::string metrics = pair.world.node(0).metrics.render();
     CHECK(metrics.find("istio_tcp_connections_opened") == std::string::npos);
     CHECK(metrics.find("culvert_connections_refused_total{direction=\"outbound\","
@@ -169,7 +169,8 @@ TEST_CASE("received is what the client sent, for both reporters, and counted whi
     pair.pass(1s);
     (void)run_one(pair, "error", 900);
     for (std::size_t node : {0u, 1u}) {
-        CHECK(line_of(pair.world.node(node).metrics.render(), "istio_tcp_received_bytes_total").ends_with("} 900"));
+        CHECK(line_of(pair.world.node(node).metrics.render(), "istio_tcp_received_bytes_total")
+                  .ends_with("} 900"));
     }
 }
 

@@ -98,7 +98,9 @@ public:
         agent.emplace(std::move(accepted));
         CO_TRY(io::Packet packet, co_await agent->receive());
         istio::workload::zds::ZdsHello hello;
-        co_return hello.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size())) ? std::to_string(hello.version()) : "no hello";
+        co_return hello.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size()))
+            ? std::to_string(hello.version())
+            : "no hello";
     }
     // The ack's error text, or how the connection ended.
     io::Task<Result<std::string>> ask(Buffer request, int descriptor) {
@@ -106,7 +108,8 @@ public:
         CO_TRY(io::Packet packet, co_await agent->receive());
         if (packet.bytes.empty()) co_return "closed";
         istio::workload::zds::WorkloadResponse response;
-        if (!response.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size()))) co_return "no response";
+        if (!response.ParseFromArray(packet.bytes.data(), static_cast<int>(packet.bytes.size())))
+            co_return "no response";
         co_return response.ack().error();
     }
     io::Task<Result<std::string>> closed() {
@@ -189,7 +192,9 @@ TEST_CASE("after the snapshot, pods that were not mentioned are gone, and it is 
     CHECK(world.zds.is_ready());
 }
 
-TEST_CASE("Keep or another SnapshotSent after the snapshot is refused and the connection begun anew [Z-5, Z-8, W-16]", "[zds]") {
+TEST_CASE("Keep or another SnapshotSent after the snapshot is refused and the connection begun anew [Z-5, "
+          "Z-8, W-16]",
+          "[zds]") {
     World world;
     REQUIRE(*world.run(world.greet()) == "1");
     REQUIRE(ask(world, snapshot_bytes()) == "");
@@ -201,7 +206,9 @@ TEST_CASE("Keep or another SnapshotSent after the snapshot is refused and the co
     CHECK(*world.run(world.closed()) == "closed");
 }
 
-TEST_CASE("a pod that does not start is answered with the reason, awaited, and given up when it is deleted [Z-7, Z-6]", "[zds]") {
+TEST_CASE("a pod that does not start is answered with the reason, awaited, and given up when it is deleted "
+          "[Z-7, Z-6]",
+          "[zds]") {
     World world;
     world.pods.failing = {"bad"};
     REQUIRE(*world.run(world.greet()) == "1");
