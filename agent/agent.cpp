@@ -109,18 +109,17 @@ struct Agent::Opened {
 Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
     TRY(Fd signals, open_signals());
     TRY(Groups groups, open_groups(settings));  // by path, while the paths are there (decision 7)
-    TRY([[maybe_unused]] Done run, make_directory(settings.run_directory));
-    TRY([[maybe_unused]] Done zds,
-        make_directory(std::filesystem::path(settings.zds_path).parent_path().string()));
+    TRY_DONE(make_directory(settings.run_directory));
+    TRY_DONE(make_directory(std::filesystem::path(settings.zds_path).parent_path().string()));
     TRY(PinDirectory pins, PinDirectory::open(settings.bpffs));
-    TRY([[maybe_unused]] Done entered, enter_node(settings.node_namespace));
+    TRY_DONE(enter_node(settings.node_namespace));
     TRY(std::uint64_t cookie, own_cookie());
     TRY(std::unique_ptr<Capture> capture, Capture::start(std::move(pins), groups.root, groups.ztunnel,
                                                          {cookie, groups.pods, settings.probe_all_ports}));
     TRY(std::unique_ptr<io::Driver> driver, io::make_uring({.buffers = 4, .buffer_size = 64 << 10}));
     Fd addresses(::epoll_create1(EPOLL_CLOEXEC));
     if (!addresses.open()) return refuse_call("cannot make an epoll", errno);
-    TRY([[maybe_unused]] Done dropped, drop_privileges(!settings.ztunnel_program.empty()));
+    TRY_DONE(drop_privileges(!settings.ztunnel_program.empty()));
     std::unique_ptr<Reports> reports;
     if (!settings.controller.empty()) {
         TRY(reports, Reports::start(settings));
@@ -128,7 +127,7 @@ Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
     std::unique_ptr<Agent> agent(
         new Agent(settings, {std::move(groups), cookie, std::move(capture), std::move(driver),
                              std::move(reports), std::move(signals), std::move(addresses)}));
-    TRY([[maybe_unused]] Done open, agent->open_doors());
+    TRY_DONE(agent->open_doors());
     return agent;
 }
 
@@ -145,8 +144,8 @@ Agent::Agent(const Settings& settings, Opened opened)
 Agent::~Agent() { watch_.reset(); }  // its thread posts to the loop: it ends first
 
 Result<Done> Agent::open_doors() {
-    TRY([[maybe_unused]] Done listening, zds_.listen(settings_.zds_path));
-    TRY([[maybe_unused]] std::uint16_t port,
+    TRY_DONE(zds_.listen(settings_.zds_path));
+    TRY_DONE(
         control_.listen(settings_.control, [this](const h1::Request& request) { return answer(request); }));
     auto learn = [this](kube::SnapshotPtr snapshot) {
         loop_.post_message([this, snapshot] {
@@ -183,7 +182,7 @@ io::Task<Result<Done>> Agent::wait_for_signal() {
 
 io::Task<Result<Done>> Agent::keep_census() {
     for (;;) {
-        CO_TRY([[maybe_unused]] Done woken, co_await changed_.wait());
+        CO_TRY_DONE(co_await changed_.wait());
         look();
     }
 }
@@ -197,7 +196,7 @@ void Agent::look() {
 io::Task<Result<Done>> Agent::tick() {
     for (;;) {
         Duration interval = census_.settled() ? settled_interval : unsettled_interval;
-        CO_TRY([[maybe_unused]] Done passed, co_await io::sleep(loop_, interval));
+        CO_TRY_DONE(co_await io::sleep(loop_, interval));
         changed_.set();
     }
 }
@@ -214,7 +213,7 @@ void Agent::follow_watches() {
 
 io::Task<Result<Done>> Agent::watch_addresses() {
     for (;;) {
-        CO_TRY([[maybe_unused]] Done ready, co_await io::readable(loop_, addresses_.get()));
+        CO_TRY_DONE(co_await io::readable(loop_, addresses_.get()));
         std::array<epoll_event, 64> events;
         int count = ::epoll_wait(addresses_.get(), events.data(), static_cast<int>(events.size()), 0);
         for (int i = 0; i < count; ++i)
@@ -224,7 +223,7 @@ io::Task<Result<Done>> Agent::watch_addresses() {
 
 io::Task<Result<Done>> Agent::hear_refusals() {
     for (;;) {
-        CO_TRY([[maybe_unused]] Done ready, co_await io::readable(loop_, capture_->refusals_fd()));
+        CO_TRY_DONE(co_await io::readable(loop_, capture_->refusals_fd()));
         capture_->drain([this](const Refusal& refusal) { note(refusal); });
     }
 }

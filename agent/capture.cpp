@@ -72,7 +72,7 @@ Result<std::vector<std::uint64_t>> carry_pods(const std::string& version, PodMap
         at = next;
         cv_pod pod{};
         if (::bpf_map_lookup_elem(from->get(), &at, &pod) != 0 || to.find(at)) continue;
-        TRY([[maybe_unused]] Done entered, to.carry(at, pod));
+        TRY_DONE(to.carry(at, pod));
         carried.push_back(at);
     }
     return carried;
@@ -105,8 +105,8 @@ Result<std::unique_ptr<Capture>> Capture::start(PinDirectory pins, const Group& 
     inside->root_id = root.id();
     inside->ztunnel_id = ztunnel.id();
     // Who is exempt, before anything can be captured (kernel fact 16).
-    TRY([[maybe_unused]] Done exempt, fill_set(inside->programs.map("cv_ztunnels"), {ztunnel.id()}));
-    TRY([[maybe_unused]] Done groups, fill_set(inside->programs.map("cv_pod_groups"), options.pod_groups));
+    TRY_DONE(fill_set(inside->programs.map("cv_ztunnels"), {ztunnel.id()}));
+    TRY_DONE(fill_set(inside->programs.map("cv_pod_groups"), options.pod_groups));
     TRY(Lookup sample, Lookup::load(inside->programs, {}));  // it must load before anybody depends on it
     TRY(inside->lookup_tag, tag_of(sample.program()));
 
@@ -116,8 +116,7 @@ Result<std::unique_ptr<Capture>> Capture::start(PinDirectory pins, const Group& 
         carried.insert(carried.end(), some.begin(), some.end());
     }
     for (const Attachment& one : attachments()) {
-        TRY([[maybe_unused]] Done attached,
-            attach_to_group(inside->programs.program(one.program), one.to_ztunnel ? ztunnel : root,
+        TRY_DONE(attach_to_group(inside->programs.program(one.program), one.to_ztunnel ? ztunnel : root,
                             inside->pins.link(one.program)));
     }
     for (std::uint64_t cookie : carried) {
@@ -158,14 +157,12 @@ Result<Done> Capture::steer(const Place& place, const Admission& wanted) {
     std::optional<cv_pod> pod = inside_->pods.find(place.cookie);
     if (!pod) return refuse(Reason::closed, "the pod is not in the maps");
     TRY(Lookup lookup, Lookup::load(inside_->programs, {pod->id, wanted.bypass_inbound}));
-    TRY([[maybe_unused]] Done attached,
-        attach_to_netns(lookup.program(), {place.fd, place.inode}, inside_->lookup(place.cookie)));
+    TRY_DONE(attach_to_netns(lookup.program(), {place.fd, place.inode}, inside_->lookup(place.cookie)));
     return inside_->pods.set_flags(place.cookie, wanted.bypass_inbound ? pod_bypass : 0, pod_bypass);
 }
 
 Result<Done> Capture::capture(const Place& place, const Admission& wanted) {
-    TRY([[maybe_unused]] Done whole,
-        verify());  // without ztunnel's exemption it would be an endless loop (kernel fact 16)
+    TRY_DONE(verify());  // without ztunnel's exemption it would be an endless loop (kernel fact 16)
     return inside_->pods.set_flags(place.cookie, CV_POD_CAPTURE | (wanted.dns ? CV_POD_DNS : 0),
                                    CV_POD_DNS | pod_swept);
 }
@@ -184,7 +181,7 @@ Result<Sweep> Capture::sweep(const Place& place, bool destroy) {
                !one.peer.ip.is_unspecified() && one.peer.ip != own4 && one.peer.ip != own6;
     };
     TRY(Cut cut, cut_connections(place.fd, destroy, leaves));
-    TRY([[maybe_unused]] Done noted, inside_->pods.set_flags(place.cookie, pod_swept, 0));
+    TRY_DONE(inside_->pods.set_flags(place.cookie, pod_swept, 0));
     return Sweep{cut.found, cut.destroyed};
 }
 

@@ -136,10 +136,9 @@ void drain_events(int watch) {
 Result<std::vector<Ip>> addresses_of(int netns) {
     TRY(Fd fd, netlink(netns, NETLINK_ROUTE, 0));
     Message<ifaddrmsg> request;
-    TRY([[maybe_unused]] Done asked, say(fd.get(), request, RTM_GETADDR, NLM_F_DUMP));
+    TRY_DONE(say(fd.get(), request, RTM_GETADDR, NLM_F_DUMP));
     std::vector<Ip> found;
-    TRY([[maybe_unused]] Done read,
-        read_dump(fd.get(), [&found](const nlmsghdr& head) { collect_address(head, found); }));
+    TRY_DONE(read_dump(fd.get(), [&found](const nlmsghdr& head) { collect_address(head, found); }));
     return found;
 }
 
@@ -152,8 +151,8 @@ Result<Cut> cut_connections(int netns, bool destroy, const std::function<bool(co
         request.body.sdiag_family = static_cast<__u8>(family);
         request.body.sdiag_protocol = IPPROTO_TCP;
         request.body.idiag_states = ~((1u << TCP_LISTEN) | (1u << TCP_TIME_WAIT));
-        TRY([[maybe_unused]] Done asked, say(fd.get(), request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP));
-        TRY([[maybe_unused]] Done read, read_dump(fd.get(), [&](const nlmsghdr& head) {
+        TRY_DONE(say(fd.get(), request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP));
+        TRY_DONE(read_dump(fd.get(), [&](const nlmsghdr& head) {
                 auto* about = static_cast<const inet_diag_msg*>(NLMSG_DATA(&head));
                 if (!chosen(connection_of(head, *about))) return;
                 ++cut.found;

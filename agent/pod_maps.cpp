@@ -123,14 +123,14 @@ Result<Done> PodMaps::write(std::uint64_t cookie, const Admission& wanted) {
     pod.flags = dns ? pod.flags | CV_POD_DNS : pod.flags & ~CV_POD_DNS;
     if (before) {
         // An address that is gone leaves at once: a redirect to it could leave the pod (S5).
-        TRY([[maybe_unused]] Done entered, put(cookie, pod));
+        TRY_DONE(put(cookie, pod));
         if (std::memcmp(before->ip4, pod.ip4, 16) != 0) clear_local(before->ip4, pod.id);
         if (std::memcmp(before->ip6, pod.ip6, 16) != 0) clear_local(before->ip6, pod.id);
     } else {
         TRY(pod.id, free_slot());
-        TRY([[maybe_unused]] Done filled, fill_slot(pod.id));
+        TRY_DONE(fill_slot(pod.id));
     }
-    TRY([[maybe_unused]] Done written, write_ports(pod.id, wanted.probe_ports));
+    TRY_DONE(write_ports(pod.id, wanted.probe_ports));
     write_name(cookie, wanted.name);
     set_local(pod, pod.ip4);
     set_local(pod, pod.ip6);
@@ -138,7 +138,7 @@ Result<Done> PodMaps::write(std::uint64_t cookie, const Admission& wanted) {
 }
 
 Result<Done> PodMaps::carry(std::uint64_t cookie, const cv_pod& pod) {
-    TRY([[maybe_unused]] Done filled, fill_slot(pod.id));
+    TRY_DONE(fill_slot(pod.id));
     set_local(pod, pod.ip4);
     set_local(pod, pod.ip6);
     return put(cookie, pod);

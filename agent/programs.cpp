@@ -64,7 +64,7 @@ Result<Done> pin_maps(bpf_object* object, const PinDirectory& pins) {
     bpf_object__for_each_map(map, object) {
         if (!is_shared(map)) continue;
         std::string path = pins.map(bpf_map__name(map));
-        TRY([[maybe_unused]] Done same, compare_layout(map, path));
+        TRY_DONE(compare_layout(map, path));
         if (int failed = bpf_map__set_pin_path(map, path.c_str()); failed != 0)
             return refuse_call("cannot pin " + path, -failed);
     }

@@ -66,7 +66,7 @@ Result<Done> ZdsServer::admit(const io::PacketSocket& socket, Connection& connec
     TRY(PeerVerdict verdict, judge(peer, expected_));
     if (verdict == PeerVerdict::accept) return Done{};
     // Before its first Add: sockets that it opens in pods must be its group's (decision 7).
-    TRY([[maybe_unused]] Done moved, ztunnel_.take(credentials.pid));
+    TRY_DONE(ztunnel_.take(credentials.pid));
     TRY(peer.group, group_of(credentials.pid));
     if (peer.group != ztunnel_.name())
         return refuse(Reason::permission,
@@ -141,7 +141,7 @@ namespace {
 
 io::Task<Result<Done>> next_answer(io::Event& wake, const ZdsSession& session) {
     while (session.awaits_answer()) {
-        CO_TRY([[maybe_unused]] Done woken, co_await wake.wait());
+        CO_TRY_DONE(co_await wake.wait());
     }
     co_return Done{};
 }

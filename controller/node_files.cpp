@@ -10,11 +10,11 @@
 namespace culvert::controller {
 
 Result<Done> NodeFiles::write(const std::string& node, WallTime now) {
-    TRY([[maybe_unused]] tls::StateDirectory above, tls::StateDirectory::open(directory_));
+    TRY_DONE(tls::StateDirectory::open(directory_));
     TRY(tls::StateDirectory own, tls::StateDirectory::open(directory_ + "/" + node));
-    TRY([[maybe_unused]] Done root, own.write("root-cert.pem", root_pem_, true));
+    TRY_DONE(own.write("root-cert.pem", root_pem_, true));
     TRY(tls::SecretText token, key_.make(node, now));
-    TRY([[maybe_unused]] Done done, own.write("token", token.reveal(), true));
+    TRY_DONE(own.write("token", token.reveal(), true));
     written_[node] = now;
     return Done{};
 }

@@ -30,7 +30,7 @@ Result<Done> write_serving(const tls::Authority& authority, const Options& optio
     const std::vector<std::string> names = serving_names(options);
     TRY(tls::Authority::Serving made, authority.serving(names, serving_ttl, now));
     TRY(tls::StateDirectory state, tls::StateDirectory::open(options.state_dir));
-    TRY([[maybe_unused]] Done key, state.write(serving_key, made.key.reveal(), true));
+    TRY_DONE(state.write(serving_key, made.key.reveal(), true));
     return state.write(serving_chain, made.chain, false);
 }
 
@@ -96,7 +96,7 @@ Server::Inside::~Inside() {
 Result<Done> Server::Inside::start_engine() {
     TRY(Enrolments enrolments, Enrolments::open(options.state_dir + "/enrolled"));
     // The nodes' directory exists from the start, so that a missing permission is named here.
-    TRY([[maybe_unused]] tls::StateDirectory nodes, tls::StateDirectory::open(options.state_dir + "/nodes"));
+    TRY_DONE(tls::StateDirectory::open(options.state_dir + "/nodes"));
     engine = std::make_unique<Engine>(
         options.mesh, std::move(enrolments),
         Engine::Parts{worker, residents, files, refusals, board, metrics,
@@ -105,7 +105,7 @@ Result<Done> Server::Inside::start_engine() {
 }
 
 Result<Done> Server::Inside::start_grpc() {
-    TRY([[maybe_unused]] Done written, write_serving(authority, options, system_clock().wall()));
+    TRY_DONE(write_serving(authority, options, system_clock().wall()));
     worker.post([this] { worker.after(serving_renewal, [this] { renew_serving(); }); });
     xds::ServerOptions settings;
     settings.listen = options.listen;
@@ -139,7 +139,7 @@ Result<Done> Server::Inside::start_control() {
 
 Result<Done> Server::Inside::start_watch() {
     const std::string keep = options.state_dir + "/last-good";
-    TRY([[maybe_unused]] tls::StateDirectory made, tls::StateDirectory::open(keep));
+    TRY_DONE(tls::StateDirectory::open(keep));
     auto changed = [this](kube::SnapshotPtr now) { engine->manifests(std::move(now)); };
     TRY(watch, kube::Watch::start(options.manifests, std::move(changed), keep));
     return Done{};
@@ -153,10 +153,10 @@ Result<std::unique_ptr<Server>> Server::start(const Options& options) {
     TRY(tls::Authority authority, tls::Authority::open(options.state_dir, options.mesh.trust_domain, now));
     TRY(tls::TokenKey tokens, tls::TokenKey::open(options.state_dir));
     auto inside = std::make_unique<Inside>(options, std::move(authority), std::move(tokens));
-    TRY([[maybe_unused]] Done engine, inside->start_engine());
-    TRY([[maybe_unused]] Done grpc, inside->start_grpc());
-    TRY([[maybe_unused]] Done control, inside->start_control());
-    TRY([[maybe_unused]] Done watch, inside->start_watch());
+    TRY_DONE(inside->start_engine());
+    TRY_DONE(inside->start_grpc());
+    TRY_DONE(inside->start_control());
+    TRY_DONE(inside->start_watch());
     log_ready(options, inside->grpc->port(), inside->status_port);
     return std::unique_ptr<Server>(new Server(std::move(inside)));
 }

@@ -16,8 +16,8 @@ void add_selecting(std::vector<Place>& out, const Metadata& metadata, const Labe
     out.push_back({Index::selecting, selecting_key(metadata.namespace_, label, value)});
 }
 
-void add(std::vector<Place>& out, const Namespace&, const Mesh&) { (void)out; }
-void add(std::vector<Place>& out, const Node&, const Mesh&) { (void)out; }
+void add(std::vector<Place>&, const Namespace&, const Mesh&) {}
+void add(std::vector<Place>&, const Node&, const Mesh&) {}
 
 void add(std::vector<Place>& out, const Pod& pod, const Mesh&) {
     if (!pod.node.empty()) out.push_back({Index::node, pod.node});

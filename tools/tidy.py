@@ -123,10 +123,10 @@ def check_lengths(path, lines):
 
 
 AWAIT_FORMS = [
-    re.compile(r"^(?:(?:const )?[\w:<>,*&\[\] ]+ )?[\w.>\-\[\]]+ ?= co_await [\w.:>\-]+(\((?:[^{}&|?]*)\))?;$"),
+    re.compile(r"^(?:(?:const )?[\w:<>,*&\[\] ]+ )?(?:std::ignore|[\w.>\-\[\]]+) ?= co_await [\w.:>\-]+(\((?:[^{}&|?]*)\))?;$"),
     re.compile(r"^co_await [\w.:>\-]+(\((?:[^{}&|?]*)\))?;$"),
     re.compile(r"^co_return co_await [\w.:>\-]+(\((?:[^{}&|?]*)\))?;$"),
-    re.compile(r"^CO_TRY\(.*, co_await [\w.:>\-]+(\((?:[^{}&|?]*)\))?\);$"),
+    re.compile(r"^(?:CO_TRY\(.*, |CO_TRY_DONE\()co_await [\w.:>\-]+(\((?:[^{}&|?]*)\))?\);$"),
 ]
 
 

@@ -19,8 +19,7 @@ io::Task<Result<Known>> known_later(const Connection& connection) {
     PodView& pod = connection.pod;
     Shard& shard = pod.shard();
     for (;;) {
-        CO_TRY(Done newer, co_await shard.published());
-        (void)newer;
+        CO_TRY_DONE(co_await shard.published());
         Known known = look(pod, shard.directory());
         if (can_judge(known)) co_return known;
     }

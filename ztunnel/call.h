@@ -27,7 +27,7 @@ io::Task<Result<T>> call(io::Loop& here, io::Loop& there, std::move_only_functio
             answer->come.set();
         });
     });
-    CO_TRY([[maybe_unused]] Done come, co_await answer->come.wait());
+    CO_TRY_DONE(co_await answer->come.wait());
     co_return std::move(answer->value);
 }
 

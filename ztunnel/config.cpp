@@ -269,7 +269,7 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
     config.stats = read.address("STATS_ADDR", "[::]:15020");
     config.readiness = read.address("READINESS_ADDR", "[::]:15021");
     config.log = {.json = read.text("LOG_FORMAT") == "json", .filter = read.text("RUST_LOG", "info")};
-    TRY([[maybe_unused]] Done fine, read.verdict());
+    TRY_DONE(read.verdict());
     return config;
 }
 

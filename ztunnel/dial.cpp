@@ -13,8 +13,7 @@ io::Task<Result<Done>> client_bound(io::Loop& loop, const io::Socket& app, Durat
     Instant until = loop.now() + wait;
     for (Duration pause = std::chrono::milliseconds(1); !app.client_bound(); pause *= 2) {
         if (loop.now() >= until) co_return refuse(Reason::client_not_bound);
-        CO_TRY(Done slept, co_await io::sleep(loop, pause));
-        (void)slept;
+        CO_TRY_DONE(co_await io::sleep(loop, pause));
     }
     co_return Done{};
 }

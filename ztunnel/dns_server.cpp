@@ -143,7 +143,7 @@ io::Task<Result<Done>> DnsServer::exchange(io::Socket& client, Buffer& received)
     Buffer response = co_await answer(message, true);
     if (response.empty()) co_return refuse(Reason::bad_input);
     Buffer bytes = framed(response);
-    CO_TRY([[maybe_unused]] std::size_t sent, co_await client.send(bytes));
+    CO_TRY_DONE(co_await client.send(bytes));
     co_return Done{};
 }
 
@@ -203,10 +203,10 @@ io::Task<Buffer> DnsServer::forward(ConstBytes message, const Question& question
 // guess.
 io::Task<Result<Buffer>> DnsServer::ask_datagram(Address resolver, ConstBytes message) {
     CO_TRY(io::Datagram socket, io::Datagram::dial(loop_, pod_.info().where, resolver, options_.mark));
-    CO_TRY([[maybe_unused]] Done sent, socket.try_send(message));
+    CO_TRY_DONE(socket.try_send(message));
     Buffer buffer(dns::udp_edns_max);
     for (;;) {
-        CO_TRY([[maybe_unused]] Done ready, co_await wait_readable(socket));
+        CO_TRY_DONE(co_await wait_readable(socket));
         auto packet = socket.try_receive(buffer);
         if (!packet && packet.error().reason != Reason::no_buffers) co_return refuse(std::move(packet));
         if (packet && same_id(message, packet->bytes))
@@ -219,7 +219,7 @@ io::Task<Result<Buffer>> DnsServer::ask_stream(Address resolver, ConstBytes mess
     connecting.mark = options_.mark;
     CO_TRY(io::Socket stream, co_await io::connect(loop_, pod_.info().where, resolver, connecting));
     Buffer bytes = framed(message);
-    CO_TRY([[maybe_unused]] std::size_t sent, co_await stream.send(bytes));
+    CO_TRY_DONE(co_await stream.send(bytes));
     Buffer received;
     co_return co_await read_message(stream, received);
 }

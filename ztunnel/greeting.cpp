@@ -37,8 +37,7 @@ io::Task<Result<Secured>> greet(Greeting greeting) {
         input.erase(input.begin(), input.begin() + static_cast<std::ptrdiff_t>(progress->used));
         if (progress->done) break;
         auto received = co_await socket.recv(tls::handshake_bytes_max);
-        CO_TRY(Done taken, take_received(std::move(received), input));
-        (void)taken;
+        CO_TRY_DONE(take_received(std::move(received), input));
     }
     co_return Secured{std::move(socket), handshake.take(), std::move(greeting.credential), std::move(input)};
 }

@@ -40,8 +40,7 @@ io::Task<Result<Known>> admit(Connection& connection, const h2::ConnectRequest& 
         *known.directory, connection.pod.shard().settings().around,
         {*known.self, connection.original_destination, authority, mesh::forwarded_host(request.forwarded)});
     if (asked.reason != Reason::none) co_return refuse(asked.reason, asked.status);
-    CO_TRY(Done allowed, authorise(connection, known, asked, request.baggage));
-    (void)allowed;
+    CO_TRY_DONE(authorise(connection, known, asked, request.baggage));
     co_return known;
 }
 

@@ -39,8 +39,7 @@ bool waits(const Decision& decision) { return decision.verdict.way == mesh::Outb
 
 io::Task<Result<Decision>> decide_later(const Connection& connection) {
     for (;;) {
-        CO_TRY(Done newer, co_await connection.pod.shard().published());
-        (void)newer;
+        CO_TRY_DONE(co_await connection.pod.shard().published());
         Decision decision = decide_now(connection);
         if (!waits(decision)) co_return decision;
     }
@@ -92,8 +91,7 @@ io::Task<Result<Done>> open_tunnel(Connection& connection, Tunnel& tunnel, const
     const h2::ConnectRequest request =
         connect_request(connection, *decision.source, decision.verdict, loop.random());
     for (bool again : {true, false}) {
-        CO_TRY(Done opened, co_await connection.pod.pool().open(hop, tunnel, request));
-        (void)opened;
+        CO_TRY_DONE(co_await connection.pod.pool().open(hop, tunnel, request));
         auto answer = tunnel.answered();
         auto answered = co_await io::within(loop, shard.settings().connect_reply, std::move(answer));
         if (answered) break;
@@ -123,9 +121,9 @@ io::Task<Result<Done>> begin(Connection& connection, Tunnel& tunnel, io::Socket&
     if (decision.verdict.way == mesh::Outbound::Way::resolve) co_return refuse(Reason::unsupported);
     note(connection, decision);
     if (connection.protocol != Protocol::hbone) co_return co_await dial_plain(connection, app);
-    CO_TRY(Done opened, co_await open_tunnel(connection, tunnel, decision));
+    CO_TRY_DONE(co_await open_tunnel(connection, tunnel, decision));
     tunnel.start(std::move(app));
-    co_return opened;
+    co_return Done{};
 }
 
 }  // namespace

@@ -19,9 +19,8 @@ io::Task<Result<Done>> carry(Connection& connection, io::Socket& client) {
     const Address to = connection.original_destination;
     const mesh::Inbound asked = mesh::admit_plaintext(*known.directory, *known.self, to);
     if (asked.reason != Reason::none) co_return refuse(asked.reason);
-    CO_TRY(Done allowed, authorise(connection, known, asked));
+    CO_TRY_DONE(authorise(connection, known, asked));
     CO_TRY(io::Socket app, co_await dial_app(connection));
-    (void)allowed;
     co_return co_await splice(connection, std::move(app), std::move(client));
 }
 

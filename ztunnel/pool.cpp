@@ -54,8 +54,7 @@ io::Task<Result<Done>> Pool::open(const Hop& hop, Tunnel& tunnel, const h2::Conn
 
 io::Task<Result<Done>> Pool::wait_for_dial(Found& found) {
     Waiter waiter(lives_.loop(), found.second.waiters);
-    CO_TRY(Done woken, co_await waiter.woken.wait());
-    (void)woken;
+    CO_TRY_DONE(co_await waiter.woken.wait());
     co_return waiter.dialled;
 }
 

@@ -24,7 +24,7 @@ io::Task<Result<Done>> pump(io::Socket& from, io::Socket& to) {
             append(rest, got.bytes().subspan(sent));
         }
         if (!rest.empty()) {
-            CO_TRY([[maybe_unused]] std::size_t late, co_await to.send(rest));
+            CO_TRY_DONE(co_await to.send(rest));
             rest.clear();
         }
     }

@@ -136,7 +136,7 @@ std::string format(bool json, WallTime at, Level level, std::string_view target,
 
 Result<Done> start(const Options& options) {
     Filter filter;
-    TRY([[maybe_unused]] Done ok, filter.add(options.filter));
+    TRY_DONE(filter.add(options.filter));
     State& s = state();
     std::unique_lock held(s.lock);
     s.filter = s.initial = filter;
@@ -161,7 +161,7 @@ Result<std::string> change_filter(std::string_view text, bool reset) {
     State& s = state();
     std::unique_lock held(s.lock);
     Filter changed = reset ? s.initial : s.filter;
-    TRY([[maybe_unused]] Done ok, changed.add(text));
+    TRY_DONE(changed.add(text));
     s.filter = changed;
     return changed.to_string();
 }

@@ -47,9 +47,11 @@ template <class T> std::unexpected<Error> refuse(Result<T>&& failed) {
 
 #define CULVERT_JOIN2(a, b) a##b
 #define CULVERT_JOIN(a, b) CULVERT_JOIN2(a, b)
-#define CULVERT_TRY_WITH(unique, leave, declaration, ...)                                                    \
+#define CULVERT_TRY_DONE_WITH(unique, leave, ...)                                                            \
     auto unique = (__VA_ARGS__);                                                                             \
-    if (!unique) leave std::unexpected(std::move(unique).error());                                           \
+    if (!unique) leave std::unexpected(std::move(unique).error())
+#define CULVERT_TRY_WITH(unique, leave, declaration, ...)                                                    \
+    CULVERT_TRY_DONE_WITH(unique, leave, __VA_ARGS__);                                                       \
     declaration = *std::move(unique)
 
 // TRY(auto x, f());  in a function, CO_TRY(auto x, co_await f());  in a coroutine: the value, or leave with
@@ -58,3 +60,7 @@ template <class T> std::unexpected<Error> refuse(Result<T>&& failed) {
     CULVERT_TRY_WITH(CULVERT_JOIN(tried_, __COUNTER__), return, declaration, __VA_ARGS__)
 #define CO_TRY(declaration, ...)                                                                             \
     CULVERT_TRY_WITH(CULVERT_JOIN(tried_, __COUNTER__), co_return, declaration, __VA_ARGS__)
+
+// TRY_DONE(f());  CO_TRY_DONE(co_await f());  the same where nothing is wanted of the value.
+#define TRY_DONE(...) CULVERT_TRY_DONE_WITH(CULVERT_JOIN(tried_, __COUNTER__), return, __VA_ARGS__)
+#define CO_TRY_DONE(...) CULVERT_TRY_DONE_WITH(CULVERT_JOIN(tried_, __COUNTER__), co_return, __VA_ARGS__)

@@ -14,7 +14,7 @@ io::Task<Result<h1::Response>> ask(io::Loop& loop, Address at, h1::Request reque
     CO_TRY(io::Socket socket, co_await io::connect(loop, io::own_namespace, at, options));
     std::string host = at.to_string();
     Buffer bytes = h1::request_bytes(request, {.host = host});
-    CO_TRY([[maybe_unused]] std::size_t sent, co_await socket.send(bytes));
+    CO_TRY_DONE(co_await socket.send(bytes));
     h1::ResponseParser parser;
     for (;;) {
         CO_TRY(io::Received got, co_await socket.recv(receive_max));

@@ -87,7 +87,7 @@ io::Task<Result<Done>> Server::accept_all(Port& port) {
         auto socket = co_await port.listener.accept();
         if (!socket) {
             if (our_port_is_gone(socket.error())) co_return refuse(std::move(socket));
-            CO_TRY([[maybe_unused]] Done slept, co_await io::sleep(loop_, accept_pause));
+            CO_TRY_DONE(co_await io::sleep(loop_, accept_pause));
             continue;
         }
         if (connections_ >= connections_max) continue;  // the socket closes here

@@ -79,7 +79,7 @@ Result<Datagram> Datagram::open(Loop& loop, Namespace where, Address at, const D
 
 Result<Datagram> Datagram::dial(Loop& loop, Namespace where, Address to, std::uint32_t mark) {
     TRY(Fd fd, new_socket(where, to.ip, SOCK_DGRAM));
-    TRY([[maybe_unused]] Done marked, Setup(fd.get()).mark(mark).done());
+    TRY_DONE(Setup(fd.get()).mark(mark).done());
     SocketAddress name = to_system(to);
     if (::connect(fd.get(), &name.any, name.size) != 0) return refuse_os(errno);
     return Datagram(loop, std::move(fd), !to.ip.is_v4());

@@ -84,7 +84,7 @@ Task<Result<Packet>> PacketSocket::receive() {
     for (;;) {
         Result<Packet> packet = try_receive();
         if (packet || !would_wait(packet.error())) co_return std::move(packet);
-        CO_TRY([[maybe_unused]] Done ready, co_await readable());
+        CO_TRY_DONE(co_await readable());
     }
 }
 
@@ -92,7 +92,7 @@ Task<Result<Done>> PacketSocket::send(ConstBytes bytes, int descriptor) {
     for (;;) {
         Result<Done> sent = try_send(bytes, std::span(&descriptor, descriptor < 0 ? 0 : 1));
         if (sent || !would_wait(sent.error())) co_return sent;
-        CO_TRY([[maybe_unused]] Done ready, co_await writable());
+        CO_TRY_DONE(co_await writable());
     }
 }
 

@@ -137,11 +137,11 @@ Result<Fd> listen_in(Namespace where, Address at, const ListenOptions& options) 
 Result<Fd> stream_in(Namespace where, Address to, const ConnectOptions& options, Random& random) {
     TRY(Fd fd, new_socket(where, to.ip, SOCK_STREAM));
     Setup setup(fd.get());
-    TRY([[maybe_unused]] Done set, set_tcp_options(setup).mark(options.mark).done());
+    TRY_DONE(set_tcp_options(setup).mark(options.mark).done());
     if (options.real_client) {
-        TRY([[maybe_unused]] Done told, tell_real_client(fd.get(), *options.real_client));
+        TRY_DONE(tell_real_client(fd.get(), *options.real_client));
     }
-    TRY([[maybe_unused]] Done bound, bind_source(fd.get(), to.ip, options, random));
+    TRY_DONE(bind_source(fd.get(), to.ip, options, random));
     return fd;
 }
 

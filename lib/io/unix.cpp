@@ -63,7 +63,7 @@ Result<Fd> make_blocking(Fd fd) {
 
 Result<Fd> listen_unix(const std::string& path, mode_t mode, UnixKind kind) {
     TRY(sockaddr_un name, name_of(path));
-    TRY([[maybe_unused]] Done removed, remove_stale(path, name, type_of(kind)));
+    TRY_DONE(remove_stale(path, name, type_of(kind)));
     Fd fd(::socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC, 0));
     if (!fd.open()) return refuse_os(errno);
     // The mode of the descriptor, less the umask, becomes the file's: so it is never wider than asked, not

@@ -363,7 +363,7 @@ void Uring::completed(Op& op, const io_uring_cqe& cqe, std::vector<Op*>& done) {
 
 Result<std::unique_ptr<Driver>> make_uring(const UringOptions& options) {
     auto driver = std::make_unique<Uring>(options);
-    TRY([[maybe_unused]] Done opened, driver->open());
+    TRY_DONE(driver->open());
     return driver;
 }
 

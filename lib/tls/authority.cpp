@@ -187,7 +187,7 @@ Result<Authority> Authority::open(const std::string& directory, std::string_view
         return refuse(Reason::bad_configuration, state.path_of(key_file) + ": " + key.error().text);
     }
     if (!key_text) {
-        TRY([[maybe_unused]] Done kept, state.write(key_file, key->to_pem().reveal(), true));
+        TRY_DONE(state.write(key_file, key->to_pem().reveal(), true));
     }
     // A key alone is what a crash between the two writes leaves: nothing was signed with it yet, or with the
     // same name.
@@ -197,7 +197,7 @@ Result<Authority> Authority::open(const std::string& directory, std::string_view
     if (!root) return std::unexpected(root.error());
     CertificateInfo info = describe(root->get());
     if (!root_text) {
-        TRY([[maybe_unused]] Done kept, state.write(certificate_file, info.pem, false));
+        TRY_DONE(state.write(certificate_file, info.pem, false));
     }
     return Authority(std::make_unique<Keys>(*std::move(key), *std::move(root)), std::move(info));
 }

@@ -67,7 +67,7 @@ Result<std::shared_ptr<const Credential>> Credential::make(Parsed parsed, WallTi
     if (parsed.roots.empty()) return refuse(Reason::no_certificate, "no root certificate that parses");
     TRY(mesh::Identity identity, only_identity(parsed.chain[0].get()));
     TRY(ContextPtr context, make_context({parsed.key.get(), parsed.chain, parsed.roots}, profile));
-    TRY([[maybe_unused]] Done verified, check_chain(parsed.chain, parsed.roots, now));
+    TRY_DONE(check_chain(parsed.chain, parsed.roots, now));
 
     std::shared_ptr<Credential> made(new Credential);
     made->identity_ = std::move(identity);

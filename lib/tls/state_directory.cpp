@@ -44,7 +44,7 @@ Result<StateDirectory> StateDirectory::open(const std::string& path) {
     if (!directory.open()) return failed("open the state directory", path);
     struct stat status{};
     if (fstat(directory.get(), &status) != 0) return failed("look at", path);
-    TRY([[maybe_unused]] Done ours, check_owner(status, path, 0077, "0700"));
+    TRY_DONE(check_owner(status, path, 0077, "0700"));
     if (flock(directory.get(), LOCK_EX) != 0) return failed("lock", path);
     return StateDirectory(path, std::move(directory));
 }
@@ -59,8 +59,7 @@ Result<std::optional<SecretText>> StateDirectory::read(const std::string& name, 
     struct stat status{};
     if (fstat(file.get(), &status) != 0) return failed("look at", path);
     if (!S_ISREG(status.st_mode)) return refuse(Reason::bad_configuration, path + " is not a file");
-    TRY([[maybe_unused]] Done ours,
-        check_owner(status, path, secret ? 0077 : 0022, secret ? "0600" : "0644"));
+    TRY_DONE(check_owner(status, path, secret ? 0077 : 0022, secret ? "0600" : "0644"));
     if (static_cast<std::size_t>(status.st_size) > state_file_max) {
         return refuse(Reason::bad_configuration, fmt::format("{} has {} bytes, at most {} are sensible", path,
                                                              status.st_size, state_file_max));

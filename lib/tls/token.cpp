@@ -186,7 +186,7 @@ Result<TokenKey> TokenKey::open(const std::string& directory) {
                       state.path_of(key_file) + " is not a P-256 key: remove it to get a new one");
     }
     if (!text) {
-        TRY([[maybe_unused]] Done kept, state.write(key_file, key->to_pem().reveal(), true));
+        TRY_DONE(state.write(key_file, key->to_pem().reveal(), true));
     }
     std::string header = header_of(key->get());
     return TokenKey(*std::move(key), std::move(header));

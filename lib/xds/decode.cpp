@@ -132,8 +132,8 @@ Result<AddressValue> workload(const wire::Workload& from) {
     to.authorization_policies.assign(from.authorization_policies().begin(),
                                      from.authorization_policies().end());
     to.locality = {from.locality().region(), from.locality().zone(), from.locality().subzone()};
-    TRY([[maybe_unused]] Done first, numbers(from, to));
-    TRY([[maybe_unused]] Done second, references(from, to));
+    TRY_DONE(numbers(from, to));
+    TRY_DONE(references(from, to));
     return to;
 }
 

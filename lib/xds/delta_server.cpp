@@ -26,7 +26,7 @@ Result<DeltaStream::Heard> DeltaStream::received(DeltaRequest request) {
             heard.error = std::move(request.error);  // nothing is pushed again because of it
         }
     }
-    TRY([[maybe_unused]] Done done, subscribe(of, request));
+    TRY_DONE(subscribe(of, request));
     return heard;
 }
 
@@ -37,7 +37,7 @@ Result<Done> DeltaStream::subscribe(OfType& of, const DeltaRequest& request) {
         of.asked = true;
         of.wildcard = request.subscribe.empty();
         of.owed = of.wildcard;
-        TRY([[maybe_unused]] Done done, take_reported(of, request));
+        TRY_DONE(take_reported(of, request));
     }
     bool was_wildcard = of.wildcard;
     for (const std::string& name : request.subscribe) {

@@ -205,7 +205,7 @@ Result<Done> add_metadata(const Endpoint& endpoint, grpc::ClientContext& context
 
 Result<Done> validate(const Endpoint& endpoint) {
     prepare_grpc();
-    TRY([[maybe_unused]] Target parsed, target(endpoint));
+    TRY_DONE(target(endpoint));
     if (!printable(endpoint.cluster))
         return refuse(Reason::bad_configuration, "the cluster id has characters that no header may have");
     for (const auto& [name, value] : endpoint.headers)

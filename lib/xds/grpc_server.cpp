@@ -74,8 +74,8 @@ GrpcServer::GrpcServer(std::unique_ptr<State> state) : state_(std::move(state)) 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::start(ServerOptions options, Handlers handlers,
                                                       Registry& metrics) {
     prepare_grpc();
-    TRY([[maybe_unused]] Done key, readable(options.key_file));
-    TRY([[maybe_unused]] Done chain, readable(options.chain_file));
+    TRY_DONE(readable(options.key_file));
+    TRY_DONE(readable(options.chain_file));
     auto state = std::make_unique<State>(std::move(options), handlers, metrics);
     const ServerOptions& kept = state->port.options;
     grpc::ServerBuilder builder;

@@ -45,7 +45,7 @@ Task<Result<Socket>> accept_one(Listener& listener) { co_return co_await listene
 
 Task<Result<Done>> send_and_wait(Socket& socket, std::string_view text) {
     ConstBytes bytes = as_bytes(text);
-    CO_TRY([[maybe_unused]] std::size_t sent, co_await socket.send(bytes));
+    CO_TRY_DONE(co_await socket.send(bytes));
     co_return Done{};
 }
 

@@ -44,24 +44,21 @@ io::Task<Result<Done>> echo(io::Socket& socket) {
             if (received.end()) break;
             append(piece, received.bytes());
         }
-        CO_TRY(Done said, co_await say(socket, piece));
-        (void)said;
+        CO_TRY_DONE(co_await say(socket, piece));
     }
     co_return Done{};
 }
 
 io::Task<Result<Done>> late(io::Socket& socket) {
     Buffer got;
-    CO_TRY(Done heard, co_await hear(socket, got));
-    (void)heard;
+    CO_TRY_DONE(co_await hear(socket, got));
     Buffer said = answer(Temper::late, got);
     co_return co_await say(socket, said);
 }
 
 io::Task<Result<Done>> abortive(io::Socket& socket) {
     {
-        CO_TRY(io::Received received, co_await socket.recv(100));
-        (void)received;
+        CO_TRY_DONE(co_await socket.recv(100));
     }
     co_return refuse(Reason::reset);
 }
@@ -73,8 +70,7 @@ io::Task<Result<Done>> silent(io::Socket& socket) {
 
 io::Task<Result<Done>> greet_and_echo(io::Socket& socket) {
     ConstBytes text = as_bytes(greeting);
-    CO_TRY(Done said, co_await say(socket, text));
-    (void)said;
+    CO_TRY_DONE(co_await say(socket, text));
     co_return co_await echo(socket);
 }
 

@@ -41,7 +41,7 @@ io::Task<Result<SimPeer::Heard>> SimPeer::hear(h2::Event::Kind kind) {
             if (heard.event.kind == kind) co_return heard;
         }
         if (!state_) co_return refuse(Result<Done>(state_));
-        CO_TRY([[maybe_unused]] Done said, co_await flush());
+        CO_TRY_DONE(co_await flush());
         auto received = co_await socket_.recv(100'000);
         if (!received)
             state_ = refuse(std::move(received));

@@ -20,8 +20,7 @@ io::Task<void> accept_all(io::Listener listener, ztunnel::PodView& pod, Take tak
 }
 
 io::Task<void> end(ztunnel::PodView& pod) {
-    auto joined = co_await pod.join();
-    (void)joined;
+    std::ignore = co_await pod.join();
 }
 
 }  // namespace

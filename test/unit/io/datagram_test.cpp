@@ -23,7 +23,7 @@ Task<Result<Got>> receive(Datagram& from, std::size_t most) {
             co_return Got{std::string(as_text(packet->bytes)), packet->from, packet->local,
                           packet->truncated};
         if (packet.error().detail != EAGAIN) co_return refuse(std::move(packet));
-        CO_TRY([[maybe_unused]] Done ready, co_await from.readable());
+        CO_TRY_DONE(co_await from.readable());
     }
 }
 

@@ -104,7 +104,7 @@ Task<Result<std::string>> ask(Loop& loop, Address at) {
     ConnectOptions options;
     auto dialling = connect(loop, own_namespace, at, options);
     CO_TRY(Socket socket, co_await dialling);
-    CO_TRY([[maybe_unused]] std::size_t sent, socket.try_send(as_bytes("hello")));
+    CO_TRY_DONE(socket.try_send(as_bytes("hello")));
     CO_TRY(Received got, co_await socket.recv(100));
     co_return std::string(as_text(got.bytes()));
 }

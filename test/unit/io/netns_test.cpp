@@ -14,7 +14,7 @@ NetnsId here() { return *netns_id(open_netns("/proc/thread-self/ns/net")->get())
 Task<Result<Done>> dial(Loop& loop, Namespace where, Address to) {
     ConnectOptions options;
     auto connecting = connect(loop, where, to, options);
-    CO_TRY([[maybe_unused]] Socket socket, co_await connecting);
+    CO_TRY_DONE(co_await connecting);
     co_return Done{};
 }
 

@@ -46,7 +46,7 @@ Task<Result<Done>> echo(Socket& socket) {
             append(copy, got.bytes());
         }
         ConstBytes bytes = copy;
-        CO_TRY([[maybe_unused]] std::size_t sent, co_await socket.send(bytes));
+        CO_TRY_DONE(co_await socket.send(bytes));
     }
     socket.shut_write();
     co_return Done{};

@@ -8,7 +8,7 @@ using namespace culvert::test;
 namespace {
 
 Task<Result<Done>> sleeps(Loop& loop, Duration duration) {
-    CO_TRY([[maybe_unused]] Done slept, co_await sleep(loop, duration));
+    CO_TRY_DONE(co_await sleep(loop, duration));
     co_return Done{};
 }
 
@@ -65,7 +65,7 @@ Task<void> joins(Scope& scope, bool& joined) {
 }
 
 Task<Result<int>> value_after(Loop& loop, Duration duration, int value) {
-    CO_TRY([[maybe_unused]] Done slept, co_await sleep(loop, duration));
+    CO_TRY_DONE(co_await sleep(loop, duration));
     co_return value;
 }
 

@@ -47,7 +47,7 @@ Task<Result<std::size_t>> send_many(PacketSocket& to, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
         bytes[0] = std::byte(i);
         auto sending = to.send(bytes, -1);
-        CO_TRY([[maybe_unused]] Done sent, co_await sending);
+        CO_TRY_DONE(co_await sending);
     }
     co_return count;
 }
@@ -61,10 +61,9 @@ Task<Result<std::size_t>> receive_many(PacketSocket& from, std::size_t count) {
     co_return right;
 }
 
-Task<Result<std::string>> first_word(Loop& loop, Listener& listener) {
+Task<Result<std::string>> first_word(Loop&, Listener& listener) {
     CO_TRY(Socket socket, co_await listener.accept());
     CO_TRY(Received got, co_await socket.recv(100));
-    (void)loop;
     co_return std::string(as_text(got.bytes()));
 }
 

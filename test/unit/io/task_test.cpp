@@ -45,7 +45,7 @@ Task<Result<Done>> note(bool& ran) {
 }
 
 Task<Result<int>> sleepy(Loop& loop, int value) {
-    CO_TRY([[maybe_unused]] Done slept, co_await sleep(loop, 1ms));
+    CO_TRY_DONE(co_await sleep(loop, 1ms));
     co_return value;
 }
 
@@ -62,9 +62,8 @@ Task<Result<std::uint64_t>> many_awaits(Loop& loop, int ready, int parked) {
     co_return total;
 }
 
-Task<void> holds(Loop& loop, Witness witness) {
+Task<void> holds(Loop& loop, [[maybe_unused]] Witness witness) {
     co_await sleep(loop, 1ms);
-    (void)witness;
 }
 
 Task<Result<std::unique_ptr<int>>> moves() { co_return std::make_unique<int>(5); }
@@ -74,9 +73,8 @@ Task<Result<int>> awaits_moved() {
     co_return *five;
 }
 
-Task<void> parked_forever(Loop& loop, Event& event) {
+Task<void> parked_forever(Loop&, Event& event) {
     co_await event.wait();
-    (void)loop;
 }
 
 Task<void> parked_below(Loop& loop, Event& event) { co_await parked_forever(loop, event); }

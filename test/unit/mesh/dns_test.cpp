@@ -168,8 +168,7 @@ TEST_CASE("only A and AAAA of class IN are answered here [D-4]") {
         CHECK(said(ask(known, "svc.ns1.svc.cluster.local", static_cast<dns::Type>(type))) == "forward");
 }
 
-TEST_CASE("names are looked up as a pod of that namespace means them [D-5, D-6, D-7, D-8, D-10, D-11, D-15, "
-          "D-16]") {
+TEST_CASE("a name is what a pod of that namespace means [D-5, D-6, D-7, D-8, D-10, D-11, D-15, D-16]") {
     struct Row {
         const char* name;
         const char* answer;

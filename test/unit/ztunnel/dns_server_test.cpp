@@ -178,8 +178,8 @@ private:
     io::Task<Result<Buffer>> exchange_udp(const Buffer& message) {
         CO_TRY(io::Datagram socket,
                io::Datagram::dial(loop, io::own_namespace, local(server->datagrams_at())));
-        CO_TRY([[maybe_unused]] Done sent, socket.try_send(message));
-        CO_TRY([[maybe_unused]] Done ready, co_await socket.readable());
+        CO_TRY_DONE(socket.try_send(message));
+        CO_TRY_DONE(co_await socket.readable());
         Buffer buffer(8192);
         CO_TRY(io::Datagram::Packet packet, socket.try_receive(buffer));
         co_return Buffer(packet.bytes.begin(), packet.bytes.end());
@@ -199,8 +199,8 @@ private:
         // In two pieces: a length that comes alone is no message yet.
         const ConstBytes bytes = framed;
         const ConstBytes first = bytes.first(1), second = bytes.subspan(1);
-        CO_TRY([[maybe_unused]] std::size_t a, co_await socket.send(first));
-        CO_TRY([[maybe_unused]] std::size_t b, co_await socket.send(second));
+        CO_TRY_DONE(co_await socket.send(first));
+        CO_TRY_DONE(co_await socket.send(second));
         Buffer received;
         while (received.size() < 2 || received.size() < 2 + get_big_endian(received.data(), 2)) {
             CO_TRY(io::Received got, co_await socket.recv(8192));

@@ -15,8 +15,8 @@ namespace {
 io::Task<Result<SimPeer::Heard>> ask(PeerParts parts, h2::ConnectRequest request) {
     const std::vector<mesh::Identity> accepted{server_identity};
     CO_TRY(auto peer, co_await dial_by_hand(parts, server_hbone, accepted));
-    CO_TRY([[maybe_unused]] SimPeer::Heard ready, co_await peer->hear(Kind::settings));
-    CO_TRY([[maybe_unused]] h2::StreamId stream, peer->engine.connect(request));
+    CO_TRY_DONE(co_await peer->hear(Kind::settings));
+    CO_TRY_DONE(peer->engine.connect(request));
     co_return co_await peer->hear(Kind::response);
 }
 
@@ -121,8 +121,7 @@ io::Task<void> say_and_wait(io::Loop& loop, io::Namespace where, ConstBytes byte
     auto socket = co_await dialling;
     if (!socket) co_return;
     if (!bytes.empty()) {
-        auto sent = co_await socket->send(bytes);
-        (void)sent;
+        std::ignore = co_await socket->send(bytes);
     }
     for (bool open = true; open;) {
         auto received = co_await socket->recv(1000);
@@ -203,8 +202,7 @@ TEST_CASE("a CONNECT for a pod that WDS does not know waits five seconds, then h
 namespace {
 
 io::Task<void> publish_later(SimPair& pair, Duration after) {
-    auto slept = co_await io::sleep(pair.world.apps(), after);
-    (void)slept;
+    std::ignore = co_await io::sleep(pair.world.apps(), after);
     pair.publish(SimWorld::workload("server", server_ip, "server"));
 }
 

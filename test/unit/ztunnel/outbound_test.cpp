@@ -205,8 +205,7 @@ io::Task<Result<Done>> hear_first(Foreign& stage, First& first, bool until_reset
 }
 
 io::Task<void> run_first(Foreign& stage, First& first, bool until_reset) {
-    auto heard = co_await hear_first(stage, first, until_reset);
-    (void)heard;
+    std::ignore = co_await hear_first(stage, first, until_reset);
 }
 
 io::Task<void> connect_and_abort(io::Loop& loop, io::Namespace from, Address to) {
@@ -214,10 +213,8 @@ io::Task<void> connect_and_abort(io::Loop& loop, io::Namespace from, Address to)
     auto socket = co_await dialling;
     if (!socket) co_return;
     const Buffer some = payload(1, 100);
-    auto sent = co_await socket->send(some);
-    (void)sent;
-    auto waited = co_await io::sleep(loop, 1s);
-    (void)waited;
+    std::ignore = co_await socket->send(some);
+    std::ignore = co_await io::sleep(loop, 1s);
     socket->reset_on_close();
 }
 
@@ -260,11 +257,11 @@ namespace {
 io::Task<Result<std::size_t>> fill(PeerParts parts) {
     const std::vector<mesh::Identity> accepted{server_identity};
     CO_TRY(auto peer, co_await dial_by_hand(parts, server_hbone, accepted));
-    CO_TRY([[maybe_unused]] SimPeer::Heard ready, co_await peer->hear(Kind::settings));
+    CO_TRY_DONE(co_await peer->hear(Kind::settings));
     h2::ConnectRequest request;
     request.authority = "10.2.0.1:9000";
     CO_TRY(h2::StreamId stream, peer->engine.connect(request));
-    CO_TRY([[maybe_unused]] SimPeer::Heard opened, co_await peer->hear(Kind::response));
+    CO_TRY_DONE(co_await peer->hear(Kind::response));
     std::size_t sent = 0;
     const Buffer piece(h2::data_max);
     for (int idle = 0; idle < 20;) {
@@ -272,9 +269,9 @@ io::Task<Result<std::size_t>> fill(PeerParts parts) {
         if (allowed != 0) peer->data(stream, ConstBytes(piece).first(allowed), false);
         sent += allowed;
         idle = allowed == 0 ? idle + 1 : 0;
-        CO_TRY([[maybe_unused]] Done flushed, co_await peer->flush());
+        CO_TRY_DONE(co_await peer->flush());
         peer->engine.ping(7);
-        CO_TRY([[maybe_unused]] SimPeer::Heard pong, co_await peer->hear(Kind::pong));
+        CO_TRY_DONE(co_await peer->hear(Kind::pong));
     }
     co_return sent;
 }

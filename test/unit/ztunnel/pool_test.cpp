@@ -191,14 +191,13 @@ io::Task<Result<Done>> misbehave(ByHand& stage, Deed deed, std::size_t& requests
             peer->engine.respond(stream, {});
         if (requests == 1 && deed == Deed::go_away) peer->engine.goaway(h2::Code::no_error);
         if (requests == 1 && deed == Deed::cancel) peer->engine.reset(stream, h2::Code::cancel);
-        CO_TRY([[maybe_unused]] Done said, co_await peer->flush());
+        CO_TRY_DONE(co_await peer->flush());
         peers.push_back(std::move(peer));
     }
 }
 
 io::Task<void> run_deed(ByHand& stage, Deed deed, std::size_t& requests) {
-    auto done = co_await misbehave(stage, deed, requests);
-    (void)done;
+    std::ignore = co_await misbehave(stage, deed, requests);
 }
 
 }  // namespace

@@ -104,7 +104,7 @@ public:
     }
     // The ack's error text, or how the connection ended.
     io::Task<Result<std::string>> ask(Buffer request, int descriptor) {
-        CO_TRY([[maybe_unused]] Done sent, co_await agent->send(request, descriptor));
+        CO_TRY_DONE(co_await agent->send(request, descriptor));
         CO_TRY(io::Packet packet, co_await agent->receive());
         if (packet.bytes.empty()) co_return "closed";
         istio::workload::zds::WorkloadResponse response;
