@@ -57,11 +57,11 @@ std::vector<std::pair<std::string, std::string>> shown(const Config& config) {
 
 Result<std::unique_ptr<Node>> Node::make(Config config) {
     raise_descriptor_limit();
-    TRY([[maybe_unused]] Done discovery, xds::validate(config.discovery));
-    TRY([[maybe_unused]] Done authority, xds::validate(config.authority));
+    TRY_DONE(xds::validate(config.discovery));
+    TRY_DONE(xds::validate(config.authority));
     TRY(auto driver, io::make_uring({.buffers = 4}));
     std::unique_ptr<Node> node(new Node(std::move(config), std::move(driver)));
-    TRY([[maybe_unused]] Done workers, node->make_workers());
+    TRY_DONE(node->make_workers());
     TRY(xds::Node self, xds::proxy_node(node->config_.node_facts));
     auto publish = [&it = *node](mesh::DirectoryPtr directory) { it.publish(std::move(directory)); };
     node->feed_ =
@@ -75,7 +75,7 @@ Node::Node(Config config, std::unique_ptr<io::Driver> driver)
       discovery_(xds::grpc_delta_transport(xds_worker_, config_.discovery)),
       authority_(xds::grpc_ca_transport(xds_worker_, config_.authority)),
       certs_(xds_worker_, *authority_, {.ttl = config_.secret_ttl, .profile = config_.profile}, metrics_),
-      loop_(std::move(driver)), scope_(loop_), ending_(loop_),
+      loop_(std::move(driver)), scope_(loop_), naming_(loop_), ending_(loop_),
       admin_(loop_, scope_,
              {.dump = [this] { return dump(); },
               .pending = [this] { return pending(); },
@@ -110,11 +110,11 @@ void Node::sample_process() {
 }
 
 Result<Done> Node::start() {
-    TRY([[maybe_unused]] Done listening, admin_.listen(config_));
+    TRY_DONE(admin_.listen(config_));
     std::vector<Worker*> all;
     for (auto& worker : workers_) all.push_back(worker.get());
     for (Worker* worker : all) worker->start(all);
-    scope_.start(zds_->run());
+    naming_.start(zds_->run());
     thread_ = std::thread([this] {
         pthread_setname_np(pthread_self(), "control");
         loop_.run();
@@ -190,6 +190,7 @@ io::Task<bool> Node::all_idle() {
 
 io::Task<void> Node::end() {
     zds_->stop();
+    co_await naming_.join();
     co_await pods_->drain();
     const Instant until = loop_.now() + config_.drain;
     for (;;) {

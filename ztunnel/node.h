@@ -56,7 +56,8 @@ private:
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<XdsFeed> feed_;
     io::Loop loop_;     // control
-    io::Scope scope_;   // its services
+    io::Scope scope_;   // admin
+    io::Scope naming_;  // ZDS
     io::Scope ending_;  // drain_and_stop()
     std::unique_ptr<Pods> pods_;
     std::unique_ptr<Zds> zds_;

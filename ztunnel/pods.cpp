@@ -65,7 +65,7 @@ io::Task<Result<Done>> Pods::add(PodSpec spec) {
     if (known != pods_.end()) {
         if (known->second->id == id) co_return Done{};
         std::string uid = spec.uid;  // Z-6: another namespace replaces the pod
-        CO_TRY([[maybe_unused]] Done removed, co_await remove(std::move(uid)));
+        CO_TRY_DONE(co_await remove(std::move(uid)));
     }
     auto kept = std::make_unique<Kept>();
     kept->id = id;
@@ -101,7 +101,7 @@ io::Task<Result<Done>> Pods::open(Kept& pod) {
             worker->open_door(info);
             return Done{};
         };
-        CO_TRY([[maybe_unused]] Done opened, co_await call(loop_, worker->loop(), std::move(open_door)));
+        CO_TRY_DONE(co_await call(loop_, worker->loop(), std::move(open_door)));
     }
     std::move_only_function<Result<Done>()> listen = [worker = pod.listening, uid = pod.info->uid,
                                                       doors = doors_] { return worker->listen(uid, doors); };
@@ -157,10 +157,10 @@ io::Task<void> Pods::drain_one(Worker* listening, std::string uid) {
 }
 
 io::Task<void> Pods::cut_all(Reason why) {
-    while (!pods_.empty()) {
-        auto node = pods_.extract(pods_.begin());
-        co_await close(*node.mapped(), why);
-    }
+    io::Scope closing(loop_);
+    for (const auto& [uid, kept] : pods_) closing.start(close(*kept, why));
+    co_await closing.join();
+    pods_.clear();
 }
 
 std::vector<std::shared_ptr<const PodInfo>> Pods::list() const {

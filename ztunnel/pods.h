@@ -47,6 +47,7 @@ public:
     io::Task<Result<Done>> remove(std::string uid) override;
     std::vector<std::string> uids() const override;
 
+    // For the end of the process: neither add() nor remove() runs then or later.
     // No new connection is accepted, links say GOAWAY; what runs goes on (H-36).
     io::Task<void> drain();
     io::Task<void> cut_all(Reason why);

@@ -16,8 +16,7 @@ namespace {
 constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
 constexpr Duration crowd_pause = 1ms;
 constexpr Duration queue_quiet = 20ms;  // an accept queue that stays empty this long has run dry
-constexpr Duration queue_drain =
-    200ms;  // without a successor new connections keep coming: then they are refused
+constexpr Duration queue_drain = 200ms;  // without a successor they keep coming: then they are refused
 
 // Errors of accept that say nothing of the listener.
 bool passes_by(const Error& error) {
@@ -115,7 +114,7 @@ Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
         }
         ports.push_back(std::make_unique<Door::Port>(std::move(*listener), each.enter));
     }
-    TRY([[maybe_unused]] Done answering, serve_dns(*pod, doors));
+    TRY_DONE(serve_dns(*pod, doors));
     pod->ports = std::move(ports);
     for (auto& port : pod->ports) pod->accepting.start(accept_all(*pod, port->listener, port->enter));
     return Done{};

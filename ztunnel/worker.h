@@ -33,14 +33,15 @@ struct Doors {
 
 class Worker {
 public:
+    // All three outlive it.
     static Result<std::unique_ptr<Worker>> make(const Settings& settings, Certs& certs, Registry& metrics);
     ~Worker();  // stop()s
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    void
-    start(std::vector<Worker*> all);  // the thread; `all` share what listeners accept, this one among them
-    void stop();                      // after every pod has left; joins the thread
+    // Its thread begins. `all` share what listeners accept, this one among them.
+    void start(std::vector<Worker*> all);
+    void stop();  // after every pod has left; joins the thread
     io::Loop& loop() { return loop_; }
     void publish(mesh::DirectoryPtr directory);
     void roots_changed(const mesh::Identity& identity);

@@ -23,15 +23,26 @@ PodSpec copy(const PodSpec& pod) {
 
 io::Task<Result<io::Packet>> next_packet(io::PacketSocket& socket) { co_return co_await socket.receive(); }
 
+io::Task<Result<io::Packet>> packet_within(io::Loop& loop, Duration most, io::PacketSocket& socket) {
+    co_return co_await io::within(loop, most, next_packet(socket));
+}
+
+io::Task<Result<Done>> pause(io::Loop& loop, Duration time) { co_return co_await io::sleep(loop, time); }
+
 bool is_protocol_error(const Error& error) { return error.reason == Reason::bad_input; }
 
 }  // namespace
 
 Zds::Zds(io::Loop& loop, PodKeeper& pods, std::string path, Registry& metrics)
-    : loop_(loop), pods_(pods), path_(std::move(path)),
+    : loop_(loop), pods_(pods), path_(std::move(path)), waiting_(loop),
       pending_count_(
           metrics.gauge("workload_manager_pending_proxy_count", "Pods whose service has not begun yet")),
       retry_at_(loop.now() + retry_every) {}
+
+void Zds::stop() {
+    stopped_ = true;
+    waiting_.cancel();
+}
 
 io::Task<void> Zds::run() {
     Duration wait = backoff_first;
@@ -43,7 +54,7 @@ io::Task<void> Zds::run() {
         log::warn("zds", "no connection to the agent; pods are served on",
                   {log::text("path", path_),
                    log::text("error", ended ? "the agent closed it" : ended.error().to_string())});
-        auto slept = co_await io::sleep(loop_, wait);
+        auto slept = co_await waiting_.run(pause(loop_, wait));
         if (!slept) co_return;
         wait = std::min(2 * wait, backoff_max);
         if (loop_.now() < retry_at_) continue;
@@ -54,7 +65,7 @@ io::Task<void> Zds::run() {
 io::Task<Result<Done>> Zds::session() {
     CO_TRY(io::PacketSocket socket, io::PacketSocket::dial(loop_, path_));
     const Buffer hello = zds::hello();
-    CO_TRY([[maybe_unused]] Done greeted, co_await socket.send(hello, -1));
+    CO_TRY_DONE(co_await socket.send(hello, -1));
     mentioned_.clear();
     log::info("zds", "connected", {log::text("path", path_)});
     co_return co_await serve(socket);
@@ -63,7 +74,7 @@ io::Task<Result<Done>> Zds::session() {
 io::Task<Result<Done>> Zds::serve(io::PacketSocket& socket) {
     while (!stopped_) {
         Duration until_retry = std::max<Duration>(retry_at_ - loop_.now(), 1ms);
-        auto packet = co_await io::within(loop_, until_retry, next_packet(socket));
+        auto packet = co_await waiting_.run(packet_within(loop_, until_retry, socket));
         if (!packet && packet.error().reason == Reason::timed_out) {
             co_await retry();
             continue;
@@ -79,7 +90,7 @@ io::Task<Result<Done>> Zds::serve(io::PacketSocket& socket) {
         const Buffer answer = zds::response(done                        ? ""
                                             : done.error().text.empty() ? done.error().to_string()
                                                                         : done.error().text);
-        CO_TRY([[maybe_unused]] Done sent, co_await socket.send(answer, -1));
+        CO_TRY_DONE(co_await socket.send(answer, -1));
         if (!done && is_protocol_error(done.error())) co_return done;
     }
     co_return refuse(Reason::cancelled);
@@ -131,7 +142,7 @@ io::Task<Result<Done>> Zds::snapshot() {
     std::erase_if(pending_, [this](const auto& each) { return !mentioned_.contains(each.first); });
     for (std::string& uid : pods_.uids()) {
         if (mentioned_.contains(uid)) continue;
-        CO_TRY([[maybe_unused]] Done removed, co_await pods_.remove(std::move(uid)));
+        CO_TRY_DONE(co_await pods_.remove(std::move(uid)));
     }
     mentioned_.clear();
     snapshot_ = true;

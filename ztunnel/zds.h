@@ -23,9 +23,10 @@ public:
 
     Zds(io::Loop& loop, PodKeeper& pods, std::string path, Registry& metrics);
 
-    // Until the scope that runs it is cancelled, or stop().
+    // Until stop(), or until the scope that runs it is cancelled.
     io::Task<void> run();
-    void stop() { stopped_ = true; }  // takes no further request; the drain has begun
+    // Takes no further request; run() ends when the one it may be at is answered.
+    void stop();
     bool is_ready() const { return snapshot_ && pending_.empty(); }  // Z-11
 
 private:
@@ -40,6 +41,7 @@ private:
     io::Loop& loop_;
     PodKeeper& pods_;
     std::string path_;
+    io::Scope waiting_;  // for the agent, or for its next packet
     Gauge& pending_count_;
     std::map<std::string, PodSpec> pending_;  // failed to start
     std::set<std::string> mentioned_;         // until the snapshot is complete
