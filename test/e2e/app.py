@@ -2,6 +2,7 @@
 """An application that behaves in the ways that proxies get wrong. It knows nothing of the mesh.
 
   app.py serve PORT               one server for all scenarios, IPv4 and IPv6; the client's first line says which
+  app.py squat PORT...            listens on each and says "taken PORT" for what it is given
   app.py SCENARIO HOST PORT [N]   one client; exit 0 when the scenario went as it should, else says what it saw
 
 The server closes or resets only as the scenario says; every payload is a pattern that both ends can check.
@@ -127,6 +128,18 @@ def serve(port):
                 threading.Thread(target=careful, args=(s, peer), daemon=True).start()
             else:
                 threading.Thread(target=careful, args=(s, peer), daemon=True).start()
+
+
+def squat(ports):
+    selector = selectors.DefaultSelector()
+    for port in ports:
+        listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        selector.register(listener, selectors.EVENT_READ, port)
+    print("listening", flush=True)
+    while True:
+        for key, _ in selector.select():
+            key.fileobj.accept()[0].close()
+            print("taken", key.data, flush=True)
 
 
 # ---- the clients -----------------------------------------------------------------------------------------------------------
@@ -323,6 +336,8 @@ def main():
     if verb == "serve":
         serve(int(rest[0]))
         return
+    if verb == "squat":
+        squat([int(port) for port in rest])
     scenario = globals().get("client_" + verb.replace("-", "_"))
     expect(scenario, f"unknown scenario {verb}")
     try:

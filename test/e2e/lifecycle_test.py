@@ -162,6 +162,22 @@ def overlap(scene):
     wait_until("the second ended", lambda: not second.alive(), 20)
 
 
+@claim("an app that holds ztunnel's ports before its pod is enrolled changes nothing and hears nothing [S8]")
+def squatting(scene):
+    w = scene["world"]
+    pod = scene["squatter"] = w.pod(2, "in", "squatter", ports=[("app", PORT, True)])
+    squatter = pod.start("squatter", PYTHON, APP, "squat", 15001, 15006, 15008)
+    wait_until("it holds the ports", lambda: "listening" in squatter.text())
+    pod.start("app", PYTHON, APP, "serve", PORT)
+    w.apply(pod.manifest())
+    w.wait_enrolled()
+    with w.sniff() as saw:
+        wait_until("reachable", lambda: works(scene, "squatter"))
+    expect(not saw(b"echo 0\n"), "the payload was on the wire")
+    expect(pod.run(PYTHON, APP, "echo", scene["far"].v4, PORT, 1).returncode == 0, "its own calls fail")
+    expect("taken" not in squatter.text(), f"an app was given what is ztunnel's: {squatter.text()}")
+
+
 @claim("a pod that is deleted takes its connections with it; its label gone, a pod leaves the mesh and still works [R-15]")
 def leaving(scene):
     w = scene["world"]
