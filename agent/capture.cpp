@@ -117,7 +117,7 @@ Result<std::unique_ptr<Capture>> Capture::start(PinDirectory pins, const Group& 
     }
     for (const Attachment& one : attachments()) {
         TRY_DONE(attach_to_group(inside->programs.program(one.program), one.to_ztunnel ? ztunnel : root,
-                            inside->pins.link(one.program)));
+                                 inside->pins.link(one.program)));
     }
     for (std::uint64_t cookie : carried) {
         std::optional<cv_pod> pod = inside->pods.find(cookie);
@@ -143,6 +143,7 @@ KernelFacts Capture::look(const Place& place, const Admission& wanted) {
     facts.admitted = inside_->pods.is_as_wanted(*pod, wanted);
     facts.captured = (pod->flags & CV_POD_CAPTURE) != 0;
     facts.swept = (pod->flags & pod_swept) != 0;
+    facts.cut = (pod->flags & pod_cut) != 0;
     facts.steered = link && link->where == place.inode && link->tag == inside_->lookup_tag &&
                     ((pod->flags & pod_bypass) != 0) == wanted.bypass_inbound;
     facts.announced = inside_->pods.announced(pod->id);
@@ -164,7 +165,7 @@ Result<Done> Capture::steer(const Place& place, const Admission& wanted) {
 Result<Done> Capture::capture(const Place& place, const Admission& wanted) {
     TRY_DONE(verify());  // without ztunnel's exemption it would be an endless loop (kernel fact 16)
     return inside_->pods.set_flags(place.cookie, CV_POD_CAPTURE | (wanted.dns ? CV_POD_DNS : 0),
-                                   CV_POD_DNS | pod_swept);
+                                   CV_POD_DNS | pod_swept | pod_cut);
 }
 
 Result<Sweep> Capture::sweep(const Place& place, bool destroy) {
@@ -181,12 +182,12 @@ Result<Sweep> Capture::sweep(const Place& place, bool destroy) {
                !one.peer.ip.is_unspecified() && one.peer.ip != own4 && one.peer.ip != own6;
     };
     TRY(Cut cut, cut_connections(place.fd, destroy, leaves));
-    TRY_DONE(inside_->pods.set_flags(place.cookie, pod_swept, 0));
+    TRY_DONE(inside_->pods.set_flags(place.cookie, destroy ? pod_swept | pod_cut : pod_swept, 0));
     return Sweep{cut.found, cut.destroyed};
 }
 
 Result<Done> Capture::release_capture(const Place& place) {
-    return inside_->pods.set_flags(place.cookie, 0, CV_POD_CAPTURE | CV_POD_DNS | pod_swept);
+    return inside_->pods.set_flags(place.cookie, 0, CV_POD_CAPTURE | CV_POD_DNS | pod_swept | pod_cut);
 }
 
 Result<Done> Capture::unsteer(const Place& place) {

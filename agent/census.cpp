@@ -17,8 +17,10 @@ void log_step(const Pod& pod, Step before) {
 
 }  // namespace
 
-Census::Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels)
-    : options_(std::move(options)), kernel_(kernel), ztunnels_(ztunnels) {}
+Census::Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels, const Clock& clock)
+    : options_(std::move(options)), kernel_(kernel), ztunnels_(ztunnels), clock_(clock) {}
+
+Circumstances Census::now() const { return {options_.sweeping, clock_.now()}; }
 
 void Census::learn(kube::SnapshotPtr snapshot) {
     problems_ = snapshot->problems;
@@ -112,7 +114,7 @@ void Census::look_after(Pod& pod) {
             return;
         }
     }
-    advance(pod, kernel_, ztunnels_, options_.sweeping);
+    advance(pod, kernel_, ztunnels_, now());
     log_step(pod, before);
 }
 
@@ -121,7 +123,7 @@ void Census::round() {
     if (changed_) follow_manifests();
     std::erase_if(leaving_, [&](const std::unique_ptr<Pod>& pod) {
         Step before = pod->step;
-        advance(*pod, kernel_, ztunnels_, options_.sweeping);
+        advance(*pod, kernel_, ztunnels_, now());
         log_step(*pod, before);
         return pod->step == Step::out;
     });

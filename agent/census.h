@@ -31,7 +31,7 @@ struct CensusOptions {
 
 class Census {
 public:
-    Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels);
+    Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels, const Clock& clock = system_clock());
 
     void learn(kube::SnapshotPtr snapshot);
     void round();
@@ -55,10 +55,12 @@ private:
     void retire(std::unique_ptr<Pod> pod);
     void drop_leftovers();
     bool is_taken(const Pod& pod) const;
+    Circumstances now() const;
 
     CensusOptions options_;
     Kernel& kernel_;
     Ztunnels& ztunnels_;
+    const Clock& clock_;
     kube::SnapshotPtr snapshot_;  // the last that could be believed
     bool changed_ = false;
     bool whole_ = false;  // it had no errors: what it does not name does not exist

@@ -107,6 +107,7 @@ std::string_view word(Step step) {
     case Step::tell_ztunnel: return "telling_ztunnel";
     case Step::wait_for_ztunnel: return "waiting_for_ztunnel";
     case Step::announce_again: return "asking_for_listeners";
+    case Step::tell_again: return "telling_ztunnel_again";
     case Step::wait_for_listeners: return "waiting_for_listeners";
     case Step::steer: return "steering";
     case Step::capture: return "capturing";
@@ -139,8 +140,13 @@ Step next_step_in(const PodFacts& facts) {
     if (facts.captured && !facts.steered) return Step::steer;
     bool asks = facts.ack == Ack::ok && !facts.announced;
     if (asks && !facts.asked_again) return Step::announce_again;
+    bool refused = facts.ack == Ack::failed && !facts.announced;
+    if (refused && facts.retry_due) return Step::tell_again;
     if (facts.captured) return facts.swept ? Step::enrolled : Step::sweep;
-    if (facts.ack != Ack::ok) return Step::wait_for_ztunnel;
+    // After a refusal ztunnel tries by itself and does not say when that worked (Z-7): its listeners in the
+    // kernel's map do.
+    bool served = facts.ack == Ack::ok || (facts.ack == Ack::failed && facts.announced);
+    if (!served) return Step::wait_for_ztunnel;
     if (asks) return Step::wait_for_listeners;
     return facts.steered ? Step::capture : Step::steer;
 }

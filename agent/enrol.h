@@ -73,6 +73,7 @@ struct PodFacts {
     Ack ack = Ack::none;
     bool announced = false;    // ztunnel's listeners of every role are in the map
     bool asked_again = false;  // Del and Add were tried for this ztunnel
+    bool retry_due = false;    // its refusal is old enough to try again
     bool steered = false;      // sk_lookup is attached to its namespace, and is ours
     bool captured = false;     // flags are as they should be
     bool in_kernel = false;    // anything of it is in the maps or attached
@@ -86,6 +87,7 @@ enum class Step : std::uint8_t {
     tell_ztunnel,
     wait_for_ztunnel,
     announce_again,
+    tell_again,
     wait_for_listeners,
     steer,
     capture,

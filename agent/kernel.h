@@ -37,7 +37,8 @@ struct KernelFacts {
     bool admitted = false;  // exactly as asked for
     bool steered = false;
     bool captured = false;
-    bool swept = false;
+    bool swept = false;                 // connections from before were counted
+    bool cut = false;                   // and destroyed
     bool any_lookup = false;            // something of ours is attached to the namespace, right or not
     std::set<std::uint32_t> announced;  // cv_role
 };

@@ -16,6 +16,7 @@ namespace culvert::agent {
 
 // Bits of cv_pod.flags that only agents look at.
 inline constexpr std::uint32_t pod_swept = 1u << 16;
+inline constexpr std::uint32_t pod_cut = 1u << 18;     // and destroyed, not only counted
 inline constexpr std::uint32_t pod_bypass = 1u << 17;  // its sk_lookup was loaded so
 
 class PodMaps {

@@ -20,13 +20,16 @@ Workload workload_of(const Pod& pod) {
     return {pod.uid, pod.spec.name, pod.spec.namespace_, pod.spec.service_account};
 }
 
+bool destroys(const Pod& pod, Sweeping sweeping) {
+    return sweeping == Sweeping::always || (sweeping == Sweeping::strict && pod.spec.strict);
+}
+
 Result<Done> sweep(Pod& pod, Kernel& kernel, Sweeping sweeping) {
-    bool destroy = sweeping == Sweeping::always || (sweeping == Sweeping::strict && pod.spec.strict);
-    TRY(pod.swept, kernel.sweep(pod.place(), destroy));
+    TRY(pod.swept, kernel.sweep(pod.place(), destroys(pod, sweeping)));
     return Done{};
 }
 
-Result<Done> take(Step step, Pod& pod, Kernel& kernel, Ztunnels& ztunnels, Sweeping sweeping) {
+Result<Done> take(Step step, Pod& pod, Kernel& kernel, Ztunnels& ztunnels, const Circumstances& now) {
     switch (step) {
     case Step::admit: return kernel.admit(pod.place(), pod.admission());
     case Step::tell_ztunnel: ztunnels.tell(workload_of(pod), pod.netns.get()); return Done{};
@@ -34,9 +37,14 @@ Result<Done> take(Step step, Pod& pod, Kernel& kernel, Ztunnels& ztunnels, Sweep
         pod.asked_connection = ztunnels.answer(pod.uid).connection;
         ztunnels.ask_again(pod.uid);
         return Done{};
+    case Step::tell_again:
+        pod.retry_at.reset();
+        pod.retry_wait = std::min(pod.retry_wait * 2, longest_retry);
+        ztunnels.ask_again(pod.uid);
+        return Done{};
     case Step::steer: return kernel.steer(pod.place(), pod.admission());
     case Step::capture: return kernel.capture(pod.place(), pod.admission());
-    case Step::sweep: return sweep(pod, kernel, sweeping);
+    case Step::sweep: return sweep(pod, kernel, now.sweeping);
     case Step::release_capture: return kernel.release_capture(pod.place());
     case Step::unsteer: return kernel.unsteer(pod.place());
     case Step::untell_ztunnel: ztunnels.untell(pod.uid); return Done{};
@@ -51,6 +59,14 @@ Result<Done> take(Step step, Pod& pod, Kernel& kernel, Ztunnels& ztunnels, Sweep
     return Done{};
 }
 
+// A refusal is waited out from when it was first seen; success starts the waits over.
+bool retry_is_due(Pod& pod, Ack ack, Instant now) {
+    if (ack == Ack::ok) pod.retry_wait = first_retry;
+    if (ack != Ack::failed) pod.retry_at.reset();
+    if (ack == Ack::failed && !pod.retry_at) pod.retry_at = now + pod.retry_wait;
+    return pod.retry_at && now >= *pod.retry_at;
+}
+
 std::string why_it_waits(const Pod& pod, const Ztunnels& ztunnels) {
     switch (pod.step) {
     case Step::wait_for_namespace: return "no network namespace at " + pod.spec.netns_path;
@@ -62,8 +78,9 @@ std::string why_it_waits(const Pod& pod, const Ztunnels& ztunnels) {
     }
     case Step::wait_for_listeners: return "ztunnel announced no listeners: it does not run in its cgroup";
     case Step::enrolled:
+        if (pod.facts.announced) return {};
         if (pod.facts.ack == Ack::failed) return "ztunnel refuses it: " + ztunnels.answer(pod.uid).error;
-        return pod.facts.announced ? std::string() : "ztunnel does not listen: its connections are refused";
+        return "ztunnel does not listen: its connections are refused";
     default: return {};
     }
 }
@@ -113,7 +130,7 @@ void read_addresses(Pod& pod) {
     pod.found = found ? std::move(*found) : std::vector<Ip>();
 }
 
-PodFacts facts_of(Pod& pod, Kernel& kernel, const Ztunnels& ztunnels) {
+PodFacts facts_of(Pod& pod, Kernel& kernel, const Ztunnels& ztunnels, const Circumstances& now) {
     PodFacts facts;
     facts.wanted = pod.wanted;
     facts.namespace_open = pod.netns.open();
@@ -126,22 +143,24 @@ PodFacts facts_of(Pod& pod, Kernel& kernel, const Ztunnels& ztunnels) {
     facts.told = ztunnels.told(pod.uid);
     facts.ack = answer.ack;
     facts.announced = all_announced(pod.kernel);
+    facts.retry_due = retry_is_due(pod, answer.ack, now.time);
     facts.asked_again = answer.connection != 0 && answer.connection == pod.asked_connection;
     facts.steered = pod.wanted ? pod.kernel.steered : pod.kernel.any_lookup;
     facts.captured = pod.kernel.captured;
     facts.in_kernel = pod.kernel.id != 0;
-    facts.swept = pod.kernel.swept;
+    // STRICT that comes after enrolment cuts what was only counted then (S4).
+    facts.swept = destroys(pod, now.sweeping) ? pod.kernel.cut : pod.kernel.swept;
     return facts;
 }
 
-Step advance(Pod& pod, Kernel& kernel, Ztunnels& ztunnels, Sweeping sweeping) {
+Step advance(Pod& pod, Kernel& kernel, Ztunnels& ztunnels, const Circumstances& now) {
     pod.error.clear();
-    // Every step changes a fact; a kernel that says otherwise must not keep us here. 16: there are 16 steps.
-    for (int taken = 0; taken < 16; ++taken) {
-        pod.facts = facts_of(pod, kernel, ztunnels);
+    // Every step changes a fact; a kernel that says otherwise must not keep us here. There are 17 steps.
+    for (int taken = 0; taken < 17; ++taken) {
+        pod.facts = facts_of(pod, kernel, ztunnels, now);
         pod.step = next_step(pod.facts);
         if (waits(pod.step)) break;
-        Result<Done> done = take(pod.step, pod, kernel, ztunnels, sweeping);
+        Result<Done> done = take(pod.step, pod, kernel, ztunnels, now);
         if (!done) {
             pod.error = std::string(word(pod.step)) + ": " + done.error().to_string();
             return pod.step;

@@ -7,9 +7,11 @@
 #include "agent/enrol.h"
 #include "agent/kernel.h"
 #include "agent/zds.h"
+#include "lib/base/clock.h"
 #include "lib/base/fd.h"
 #include "lib/io/netns.h"
 
+#include <optional>
 #include <string>
 
 namespace culvert::agent {
@@ -38,6 +40,15 @@ enum class Sweeping : std::uint8_t {
     never
 };  // which connections from before are destroyed (S4)
 
+// Waits between two Adds of a pod that ztunnel refused: 1 s, doubled, at most 30 s.
+inline constexpr Duration first_retry = std::chrono::seconds(1);
+inline constexpr Duration longest_retry = std::chrono::seconds(30);
+
+struct Circumstances {
+    Sweeping sweeping = Sweeping::strict;
+    Instant time;
+};
+
 struct Pod {
     PodSpec spec;
     bool wanted = false;  // spec says member, and this namespace is still the pod's
@@ -55,6 +66,8 @@ struct Pod {
     std::string error;  // of the step that failed, or why it waits
     Sweep swept;
     std::uint64_t asked_connection = 0;  // the ztunnel that was asked again
+    std::optional<Instant> retry_at;     // ztunnel refused it: when it is told again
+    Duration retry_wait = first_retry;   // the next wait
 
     Place place() const { return {cookie, netns_id.inode, netns.get()}; }
     Admission admission() const;  // what of spec.ips is really there, as the maps should have it
@@ -66,8 +79,8 @@ Result<Done> open_namespace(Pod& pod);
 bool namespace_changed(const Pod& pod);
 void read_addresses(Pod& pod);
 
-PodFacts facts_of(Pod& pod, Kernel& kernel, const Ztunnels& ztunnels);
+PodFacts facts_of(Pod& pod, Kernel& kernel, const Ztunnels& ztunnels, const Circumstances& now);
 // Until a step waits or fails. Returns the last one; pod.error says why it failed.
-Step advance(Pod& pod, Kernel& kernel, Ztunnels& ztunnels, Sweeping sweeping);
+Step advance(Pod& pod, Kernel& kernel, Ztunnels& ztunnels, const Circumstances& now);
 
 }  // namespace culvert::agent

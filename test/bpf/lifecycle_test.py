@@ -163,7 +163,7 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual(self.zt.recv(taken_now), b"alive")
 
     def test_connections_from_before_are_counted_otherwise(self):
-        """and live on where nothing demands mTLS [S4]"""
+        """and live on where nothing demands mTLS, until something does [S4]"""
         self.start(ztunnel=False)
         app = self.lab.actor("p11")
         far, taken, _ = self.early_connections(app)
@@ -173,6 +173,16 @@ class Lifecycle(unittest.TestCase):
         app.send(far[0], b"as before")
         self.assertEqual(self.remote.recv(taken[0]), b"as before")
         self.assertEqual(self.lab.pod_status("p11")["earlier_connections"], {"found": 3, "destroyed": 0})
+        # STRICT that comes later cuts them, and what was captured lives on.
+        captured = app.connect("10.99.2.1", 8080)
+        taken_now, _, _ = self.zt.take("p11", OUTBOUND)
+        self.lab.write_pod("p11", strict=True)
+        lab.wait_until("they are cut", lambda: self.lab.pod_status("p11")["earlier_connections"]["destroyed"] == 3)
+        for sock in far:
+            with self.assertRaises(OSError):
+                app.recv(sock)
+        app.send(captured, b"alive")
+        self.assertEqual(self.zt.recv(taken_now), b"alive")
 
     def test_connections_from_before_are_cut_when_asked(self):
         """--cut-connections always [S4]"""

@@ -64,12 +64,15 @@ public:
         return call("capture", [&] { state.captured = true; });
     }
     Result<Sweep> sweep(const Place&, bool destroy) override {
-        Result<Done> done = call(destroy ? "sweep and destroy" : "sweep", [&] { state.swept = true; });
+        Result<Done> done = call(destroy ? "sweep and destroy" : "sweep", [&] {
+            state.swept = true;
+            state.cut |= destroy;
+        });
         if (!done) return refuse(std::move(done));
         return Sweep{3, destroy ? 3u : 0u};
     }
     Result<Done> release_capture(const Place&) override {
-        return call("release_capture", [&] { state.captured = state.swept = false; });
+        return call("release_capture", [&] { state.captured = state.swept = state.cut = false; });
     }
     Result<Done> unsteer(const Place&) override {
         return call("unsteer", [&] { state.steered = false; });
@@ -120,6 +123,7 @@ struct Scene {
     RecordingZtunnels ztunnels{kernel.calls};
     Pod pod;
     Sweeping sweeping = Sweeping::strict;
+    Instant time;
 
     Scene() {
         pod.spec = describe(ambient_pod(), nullptr, {});
@@ -128,7 +132,7 @@ struct Scene {
         pod.netns = Fd(dup(0));
         pod.found = pod.spec.ips;
     }
-    Step go() { return advance(pod, kernel, ztunnels, sweeping); }
+    Step go() { return advance(pod, kernel, ztunnels, {sweeping, time}); }
     void listen() { kernel.state.announced = {CV_ROLE_OUTBOUND, CV_ROLE_INBOUND, CV_ROLE_HBONE}; }
     void enrol() {
         ztunnels.next.ack = Ack::ok;
@@ -288,6 +292,45 @@ TEST_CASE("a refusal of ztunnel keeps the pod out, and says why [Z-7]", "[enrol]
     CHECK_FALSE(scene.kernel.state.captured);
 }
 
+TEST_CASE("a pod that ztunnel refused is told again, ever more rarely, also while captured [Z-7]",
+          "[enrol]") {
+    Scene scene;
+    bool captured = GENERATE(false, true);
+    if (captured) {
+        scene.enrol();
+        scene.kernel.state.announced.clear();
+    }
+    scene.ztunnels.next = {Ack::failed, "too many open files", 1};
+    Step waits = captured ? Step::enrolled : Step::wait_for_ztunnel;
+    CHECK(scene.go() == waits);
+    scene.kernel.calls.clear();
+    for (Duration wait : {first_retry, first_retry * 2, first_retry * 4}) {
+        scene.time = scene.time + (wait - Duration(1));
+        CHECK(scene.go() == waits);
+        CHECK(scene.taken().empty());
+        scene.time = scene.time + Duration(1);
+        CHECK(scene.go() == waits);
+        CHECK(scene.taken() == Calls{"ask_again"});
+    }
+    scene.ztunnels.next.ack = Ack::ok;
+    scene.listen();
+    CHECK(scene.go() == Step::enrolled);
+    CHECK(scene.pod.retry_wait == first_retry);
+}
+
+TEST_CASE("listeners in the kernel's map are believed after a refusal: ztunnel tried by itself [Z-7, S9]",
+          "[enrol]") {
+    Scene scene;
+    scene.ztunnels.next = {Ack::failed, "too many open files", 1};
+    CHECK(scene.go() == Step::wait_for_ztunnel);
+    scene.listen();
+    scene.time = scene.time + longest_retry;
+    CHECK(scene.go() == Step::enrolled);
+    CHECK(scene.pod.error.empty());
+    CHECK(scene.taken() ==
+          Calls{"admit", "tell", "steer", "capture", "sweep"});  // and no Del that would cut it
+}
+
 TEST_CASE("a step that fails is taken again, and nothing after it before", "[enrol]") {
     Scene scene;
     scene.ztunnels.next.ack = Ack::ok;
@@ -362,6 +405,22 @@ TEST_CASE("connections from before are destroyed where STRICT applies, always or
     CHECK(scene.kernel.calls.back() == call);
 }
 
+TEST_CASE("STRICT that comes after enrolment destroys what was only counted then, once [S4]", "[enrol]") {
+    Scene scene;
+    scene.enrol();
+    scene.pod.spec.strict = true;
+    CHECK(scene.go() == Step::enrolled);
+    CHECK(scene.taken() == Calls{"sweep and destroy"});
+    CHECK(scene.pod.swept.destroyed == 3);
+    CHECK(scene.go() == Step::enrolled);
+    CHECK(scene.taken().empty());
+    scene.pod.spec.strict = false;
+    CHECK(scene.go() == Step::enrolled);
+    scene.pod.spec.strict = true;  // since capture there is nothing from before any more
+    CHECK(scene.go() == Step::enrolled);
+    CHECK(scene.taken().empty());
+}
+
 TEST_CASE("a kernel that forgets what it was told does not keep the agent busy for ever", "[enrol]") {
     Scene scene;
     PodFacts stuck;
@@ -375,6 +434,6 @@ TEST_CASE("a kernel that forgets what it was told does not keep the agent busy f
         bool told(const std::string&) const override { return false; }
         ZtunnelAnswer answer(const std::string&) const override { return {}; }
     } forgetful;
-    advance(scene.pod, scene.kernel, forgetful, Sweeping::never);
+    advance(scene.pod, scene.kernel, forgetful, {Sweeping::never, {}});
     CHECK(forgetful.told_count < 20);
 }
