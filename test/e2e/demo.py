@@ -4,13 +4,14 @@
   ./dev demo             run all checks, end everything; exit 0 only if each holds
   ./dev demo --keep      leave it running and say how to look around
   ./dev demo --in clerk psql -h db.shop -U postgres      a command as a pod (or on a node) of the demo that stays
-  ./dev demo --stop      end what --keep left; nothing stays behind
+  ./dev demo --stop      end it, running or kept; nothing stays behind
   -o json                the report as JSON
 """
 import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -236,36 +237,51 @@ def check_load(pods, report):
         report.check("iperf3, one stream across nodes", done.stdout[-200:] or done.stderr[-200:])
 
 
-
 LOOK_AROUND = """
 The demo stays up. Look around:
 
   ./dev demo --in clerk psql -h db.shop -U postgres -c 'select 1'     a command as a pod: clerk, till, db, cache, web, stranger ...
   ./dev demo --in node1 culvert status                                 or on a node: node1, node2
-  ./dev demo --in node1 culvert ztunnel-config connections
   ./dev demo --in node2 curl -s localhost:15020/metrics
   ls {manifests}                        change, add or remove a manifest and see what happens
   ls {logs}                             logs of every program; ztunnel's are the access logs
+
+A connection that stays open, and how its node's ztunnel shows it:
+
+  ./dev demo --in clerk psql -h db.shop -U postgres -c 'select pg_sleep(600)' &
+  ./dev demo --in node2 culvert ztunnel-config connections
+
+Forbid it. The open connection is cut, the next one is refused; db's node says why. Removing the file lets it in again:
+
+cat > {manifests}/deny.yaml <<'END'
+{policy}END
+  ./dev demo --in node1 culvert status
+  rm {manifests}/deny.yaml
 
 End it:  ./dev demo --stop
 """
 
 
-def run_in(name, place, command):
+def fail(text):
+    print(f"./dev demo: {text}", file=sys.stderr)
+    return 2
+
+
+def run_in(name, words):
     """A command as a pod or on a node of a demo that stays: its cgroup first, then its namespace."""
-    directory = worlds.RUN / name
     try:
-        places = json.loads((directory / "places.json").read_text())
-        netns, cgroup, path = places[place]
+        places = json.loads((worlds.RUN / name / "places.json").read_text())
     except OSError:
-        print("no demo is running: ./dev demo --keep", file=sys.stderr)
-        return 2
-    except KeyError:
-        print(f"no pod or node '{place}': one of {', '.join(sorted(places))}", file=sys.stderr)
-        return 2
+        return fail("no demo is kept: ./dev demo --keep")
+    where = f"one of {', '.join(sorted(places))}"
+    if not words or words[0].startswith("-"):
+        return fail(f"usage: ./dev demo --in POD [COMMAND...], POD {where}; without COMMAND a shell")
+    if words[0] not in places:
+        return fail(f"no pod or node '{words[0]}': {where}")
+    netns, cgroup, path = places[words[0]]
     (worlds.pathlib.Path(cgroup) / "cgroup.procs").write_text(str(os.getpid()))
     os.environ.update(PATH=f"{path}:{os.environ['PATH']}", CULVERT_CONTROLLER=f"10.88.0.{worlds.RESERVED}:15014")
-    os.execvp("ip", ["ip", "netns", "exec", netns, *(command or ["bash"])])
+    os.execvp("ip", ["ip", "netns", "exec", netns, *(words[1:] or ["bash"])])
 
 
 def remember_places(w):
@@ -294,32 +310,39 @@ def run(w, report):
     report.check("no program of the mesh died on the way", died)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="leave it running")
-    parser.add_argument("--stop", action="store_true", help="end what --keep left")
-    parser.add_argument("--in", nargs=argparse.REMAINDER, dest="place", metavar="POD COMMAND", help="run a command as a pod of the demo, or on node1, node2")
-    parser.add_argument("--build", default="release", help="which build's programs (release, asan)")
-    parser.add_argument("--name", default=KEPT, help="of this demo's world, when several are to run at once")
-    parser.add_argument("-o", choices=["text", "json"], default="text", help="the report's form")
-    options = parser.parse_args()
-    if options.place:
-        return run_in(options.name, options.place[0], options.place[1:])
-    if options.stop:
-        worlds.remove(options.name)
-        print("the demo is gone")
-        return 0
-    report = Report(options.o == "json")
+class Ended(BaseException):
+    """A signal asked us to end. No Exception: whoever retries until something works must not retry this."""
+
+
+def on_ending_signals(action):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, action)
+
+
+def end_by_signal(number, _):
+    on_ending_signals(signal.SIG_IGN)  # a second Ctrl-C must not stop the taking down
+    raise Ended(number)
+
+
+def keep(w, report):
+    (w.dir / "stay").touch()
+    remember_places(w)
+    policy = worlds.as_yaml(deny(next(p for p in w.pods if p.name == "clerk"), next(p for p in w.pods if p.name == "db")))
+    print(LOOK_AROUND.format(manifests=w.manifests, logs=w.logs, policy=policy), file=sys.stderr if report.as_json else sys.stdout)
+
+
+def show(options):
+    """The demo from its first namespace to its report; whatever ends it, everything is taken down unless it is kept."""
+    report = Report(options.output == "json")
     w = worlds.World(options.build, options.name)
-    w.__enter__()
+    on_ending_signals(end_by_signal)
     kept = False
+    w.__enter__()  # takes itself down when it cannot be made
     try:
         run(w, report)
         if options.keep:
-            (w.dir / "stay").touch()
+            keep(w, report)
             kept = True
-            remember_places(w)
-            print(LOOK_AROUND.format(manifests=w.manifests, logs=w.logs))
     except (TimeoutError, RuntimeError) as error:
         report.check("the demo got to its end", str(error))
         for process in w.processes:
@@ -327,9 +350,36 @@ def main():
                 tail = "\n".join(f"      {line}" for line in process.text().splitlines()[-12:])
                 print(f"\n  last lines of {process.name}:\n{tail}", file=sys.stderr)
     finally:
+        on_ending_signals(signal.SIG_IGN)
         if not kept:
             w.close()
     return report.finish()
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="leave it running")
+    parser.add_argument("--stop", action="store_true", help="end the demo, running or kept")
+    parser.add_argument("--in", nargs=argparse.REMAINDER, dest="place", metavar="POD COMMAND", help="run a command as a pod of the demo, or on node1, node2")
+    parser.add_argument("--build", default="release", help="which build's programs (release, asan)")
+    parser.add_argument("--name", default=KEPT, help="of this demo's world, when several are to run at once")
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="the report's form")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        return fail("run as root: it makes network namespaces and loads BPF programs")
+    if options.place is not None:
+        return run_in(options.name, options.place)
+    if options.stop:
+        print("the demo is gone" if worlds.stop(options.name) else "no demo is running")
+        return 0
+    try:
+        return show(options)
+    except worlds.Busy as holder:
+        return fail(f"a demo runs ({holder}): ./dev demo --stop")
+    except Ended as ended:
+        number = ended.args[0]
+        print(f"./dev demo: ended by {signal.Signals(number).name}; nothing of it stays", file=sys.stderr)
+        return 128 + number
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@
     pod namespaces     10.88.N.M/32, fd88:N::M/128; default route to the node; their own cgroup below the node's
 
 Everything that a world makes carries its id (the creator's process id unless named), so that a later run can remove what a crash
-left. BPF is attached to the node's cgroup of this world, never to the machine's root.
+left. Whoever makes a world claims its id first: a second one with that id is refused while the first lives or was asked to stay.
+BPF is attached to the node's cgroup of this world, never to the machine's root.
 """
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -16,6 +18,8 @@ import signal
 import socket
 import subprocess
 import time
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PREFIX = "cv"
@@ -301,12 +305,17 @@ class World:
 
     # -- building and tearing down ------------------------------------------------------------------------------------
     def __enter__(self):
-        sweep(keep=self.id)
-        remove(self.id)
+        with claiming():
+            sweep()
+            holder = holder_of(self.id)
+            if holder:
+                raise Busy(holder)
+            remove(self.id)
+            self.dir.mkdir()
+            (self.dir / "creator").write_text(f"{os.getpid()} {start_time(os.getpid())} {ROOT}")
         try:
             for folder in (self.logs, self.manifests):
-                folder.mkdir(parents=True)
-            (self.dir / "creator").write_text(str(os.getpid()))
+                folder.mkdir()
             self.cgroup.mkdir()
             self.wire_netns = self.name("net")
             self.netns(self.wire_netns)
@@ -332,7 +341,8 @@ class World:
         for process in reversed(self.processes):
             with contextlib.suppress(Exception):
                 process.stop(5)
-        remove(self.id)
+        with claiming():
+            remove(self.id)
 
     def name(self, what):
         return f"{PREFIX}{self.id}-{what}"
@@ -433,13 +443,13 @@ class World:
 
     # -- manifests --------------------------------------------------------------------------------------------------------
     def apply(self, *objects):
-        """Writes each object as a file of its own, atomically; JSON is YAML."""
+        """Writes each object as a file of its own, atomically."""
         for o in objects:
             meta = o["metadata"]
             self.objects[(o["kind"], meta.get("namespace", ""), meta["name"])] = o
             path = self.manifests / f"{o['kind'].lower()}.{meta.get('namespace', '')}.{meta['name']}.yaml"
             draft = path.with_suffix(".tmp")
-            draft.write_text(json.dumps(o, indent=1))
+            draft.write_text(as_yaml(o))
             draft.rename(path)
 
     def delete(self, kind, name, namespace=""):
@@ -527,16 +537,77 @@ def remove(world_id):
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def sweep(keep=None):
-    """Removes the worlds whose creator is gone (a crash, a kill -9), except one that was asked to stay."""
-    if not RUN.exists():
-        return
+class Busy(RuntimeError):
+    """The id of this world is taken; the text says by whom."""
+
+
+@contextlib.contextmanager
+def claiming():
+    """One process at a time looks at who holds which world, and changes it. The directory of worlds goes with the last world."""
+    while True:
+        RUN.mkdir(exist_ok=True)
+        lock = os.open(RUN, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(RUN).st_ino == os.fstat(lock).st_ino:
+                break
+        os.close(lock)  # somebody removed it while we waited
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            RUN.rmdir()
+        os.close(lock)
+
+
+def creator_of(world_id):
+    """(process id, checkout) of whoever made the world and lives; None when nobody does."""
+    with contextlib.suppress(OSError, ValueError):
+        pid, *more = (RUN / world_id / "creator").read_text().split(maxsplit=2)
+        started, checkout = more or (start_time(pid), "an older checkout")
+        if started == start_time(pid) != "0":
+            return int(pid), checkout
+    return None
+
+
+def holder_of(world_id):
+    """Who has this world, in words; empty when nobody has."""
+    creator = creator_of(world_id)
+    if creator:
+        return f"pid {creator[0]}, {creator[1]}"
+    if (RUN / world_id / "stay").exists():
+        return f"kept, {' '.join((RUN / world_id / 'creator').read_text().split()[2:])}"
+    return ""
+
+
+def sweep():
+    """Removes the worlds whose creator is gone (a crash, a kill -9), except those that were asked to stay. With claiming() held."""
     for folder in RUN.iterdir():
-        if folder.name == keep or (folder / "stay").exists():
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            if not pathlib.Path(f"/proc/{int((folder / 'creator').read_text())}").exists():
-                remove(folder.name)
+        if (folder / "creator").exists() and not holder_of(folder.name):
+            remove(folder.name)
+
+
+def stop(world_id, seconds=30):
+    """Ends a world from outside: its creator is asked to first. False when there is none."""
+    creator = creator_of(world_id)
+    if creator:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(creator[0], signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            wait_until("the creator's end", lambda: not creator_of(world_id), seconds)
+    with claiming():
+        found = bool(creator) or (RUN / world_id).exists() or (cgroup2_mount() / f"culvert-{world_id}").exists()
+        remove(world_id)
+    return found
+
+
+class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
+    def ignore_aliases(self, data):
+        return True
+
+
+def as_yaml(document):
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=120)
 
 
 def free_port():
