@@ -76,6 +76,7 @@ void Engine::take_objects(const kube::Snapshot& next) {
 
 void Engine::take_nodes() {
     nodes_ = parts_.residents.nodes();
+    std::erase_if(unsaved_, [&](const std::string& node) { return !nodes_.contains(node); });
     for (const std::string& pod : enrolments_.keep_only(nodes_)) see_again(pod);
     refresh_files();
     if (std::exchange(renewing_, true)) return;
@@ -93,15 +94,19 @@ void Engine::replace(const kube::Key& key, const kube::ObjectPtr& before, const 
 void Engine::take_report(const xds::Caller& caller, const xds::Report& report, Applied applied) {
     auto changed = enrolments_.apply(caller.node, report);
     Result<Done> saved = Done{};
-    if (changed && !changed->empty()) saved = enrolments_.save(caller.node);
-    if (!changed || !saved) {
-        // Not acknowledged: the agent says it again on its next stream.
-        const Error& why = changed ? saved.error() : changed.error();
+    if (changed && (!changed->empty() || unsaved_.contains(caller.node)))
+        saved = enrolments_.save(caller.node);
+    if (changed && saved) unsaved_.erase(caller.node);
+    if (changed && !saved) unsaved_.insert(caller.node);  // said again, it is nothing new and still not saved
+    if (changed)
+        for (const std::string& name : *changed) see_again(name);
+    if (changed && saved) {
+        applied_.push_back(std::move(applied));
+    } else {
+        const Error why = changed ? saved.error() : changed.error();
         parts_.refusals.count(why, "a report of node " + caller.node + " at " + caller.peer);
-        if (!changed) return;
+        applied(std::unexpected(why));
     }
-    for (const std::string& name : *changed) see_again(name);
-    if (saved) applied_.push_back(std::move(applied));
     flush_soon();
 }
 
@@ -123,7 +128,7 @@ void Engine::flush() {
     publish_.apply(changes);
     parts_.metrics.counter("culvert_controller_recomputed", "Derivations of the graph that were computed")
         .add(changes.recomputed);
-    for (Applied& applied : std::exchange(applied_, {})) applied();
+    for (Applied& applied : std::exchange(applied_, {})) applied(Done{});
     show();
 }
 

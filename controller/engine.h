@@ -4,7 +4,7 @@
 //
 // What arrives is posted to the worker; however much arrives while one round runs is one round afterwards: a
 // change is published at once, a burst together. A report is acknowledged when what it says is on disk and
-// published.
+// published, and its call ends when it is refused or cannot be kept.
 #pragma once
 #include "controller/enrolment.h"
 #include "controller/graph.h"
@@ -61,6 +61,7 @@ private:
     kube::SnapshotPtr now_;         // in force
     std::vector<Applied> applied_;  // reports that the next flush acknowledges
     std::set<std::string, std::less<>> nodes_;
+    std::set<std::string, std::less<>> unsaved_;  // nodes whose last report is not on disk
     bool flush_posted_ = false;
     bool renewing_ = false;
 

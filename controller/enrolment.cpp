@@ -14,7 +14,8 @@
 namespace culvert::controller {
 namespace {
 
-constexpr std::size_t text_bytes_max = 512;  // of a uid or a reason: an inode's uid has 330
+constexpr std::size_t file_bytes_max = 8u << 20;  // the longest report of a node makes 5.6 MB
+constexpr std::size_t text_bytes_max = 512;       // of a uid or a reason: an inode's uid has 330
 
 bool printable(std::string_view text) {
     if (text.size() > text_bytes_max) return false;
@@ -59,7 +60,7 @@ Result<Enrolments> Enrolments::open(std::string directory) {
     while (const dirent* entry = entries ? ::readdir(entries.get()) : nullptr) {
         const std::string node(entry->d_name);
         if (!kube::is_dns_name(node, false)) continue;
-        TRY(std::optional<tls::SecretText> text, state.read(node, true));
+        TRY(std::optional<tls::SecretText> text, state.read(node, true, file_bytes_max));
         if (text) read_lines(text->reveal(), out.nodes_[node]);
     }
     return out;

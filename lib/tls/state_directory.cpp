@@ -49,7 +49,8 @@ Result<StateDirectory> StateDirectory::open(const std::string& path) {
     return StateDirectory(path, std::move(directory));
 }
 
-Result<std::optional<SecretText>> StateDirectory::read(const std::string& name, bool secret) const {
+Result<std::optional<SecretText>> StateDirectory::read(const std::string& name, bool secret,
+                                                       std::size_t bytes_max) const {
     const std::string path = path_of(name);
     const Fd file(openat(directory_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!file.open()) {
@@ -60,9 +61,9 @@ Result<std::optional<SecretText>> StateDirectory::read(const std::string& name, 
     if (fstat(file.get(), &status) != 0) return failed("look at", path);
     if (!S_ISREG(status.st_mode)) return refuse(Reason::bad_configuration, path + " is not a file");
     TRY_DONE(check_owner(status, path, secret ? 0077 : 0022, secret ? "0600" : "0644"));
-    if (static_cast<std::size_t>(status.st_size) > state_file_max) {
+    if (static_cast<std::size_t>(status.st_size) > bytes_max) {
         return refuse(Reason::bad_configuration, fmt::format("{} has {} bytes, at most {} are sensible", path,
-                                                             status.st_size, state_file_max));
+                                                             status.st_size, bytes_max));
     }
     std::string text(static_cast<std::size_t>(status.st_size),
                      '\0');  // files here are replaced, never changed

@@ -23,7 +23,8 @@ public:
     static Result<StateDirectory> open(const std::string& path);
 
     // None when there is no such file. `secret`: nobody else may read it.
-    Result<std::optional<SecretText>> read(const std::string& name, bool secret) const;
+    Result<std::optional<SecretText>> read(const std::string& name, bool secret,
+                                           std::size_t bytes_max = state_file_max) const;
 
     // The whole file or nothing, on disk when this returns; 0600 when secret, else 0644.
     Result<Done> write(const std::string& name, std::string_view text, bool secret) const;

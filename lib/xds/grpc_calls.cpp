@@ -135,12 +135,16 @@ private:
         if (request.node() != caller_.node)
             return stop({Reason::permission, 0, "the token is of node " + caller_.node});
         std::uint64_t sequence = request.sequence();
-        port_.handlers.report->report(caller_, take(request), [self = shared_from_this(), this, sequence] {
-            culvert::node::v1::ReportResponse response;
-            response.set_sequence(sequence);
-            std::lock_guard hold(lock_);
-            write(one_slice(response.SerializeAsString()));
-        });
+        port_.handlers.report->report(
+            caller_, take(request),
+            [self = shared_from_this(), this, sequence](Result<Done> done) { answer(sequence, done); });
+    }
+    void answer(std::uint64_t sequence, const Result<Done>& done) {
+        culvert::node::v1::ReportResponse response;
+        response.set_sequence(sequence);
+        std::lock_guard hold(lock_);
+        if (!done) return end(status_of(done.error()));
+        write(one_slice(response.SerializeAsString()));
     }
     void written() override { read_next(); }
     void stop(const Error& error) {

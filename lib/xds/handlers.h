@@ -39,7 +39,9 @@ protected:
 
 class ReportHandler {
 public:
-    using Applied = std::move_only_function<void()>;  // what it said is in force: acknowledges it
+    // Called once: what it said is in force, which acknowledges it; or why not, which ends the call, so that
+    // the agent says it again on its next stream.
+    using Applied = std::move_only_function<void(Result<Done>)>;
     virtual void report(const Caller& caller, Report report, Applied applied) = 0;
 
 protected:

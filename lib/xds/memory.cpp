@@ -150,14 +150,17 @@ public:
     }
     void send(Report report) override {
         auto& state = *state_;
-        state.carry(
-            stream_, stream_->server_busy, [&state, stream = stream_, report = std::move(report)]() mutable {
-                std::uint64_t sequence = report.sequence;
-                state.handlers.report->report(stream->caller, std::move(report), [&state, stream, sequence] {
-                    state.carry(stream, stream->client_busy,
-                                [stream, sequence] { stream->events.acknowledged(sequence); });
-                });
-            });
+        state.carry(stream_, stream_->server_busy,
+                    [&state, stream = stream_, report = std::move(report)]() mutable {
+                        std::uint64_t sequence = report.sequence;
+                        auto applied = [&state, stream, sequence](Result<Done> done) {
+                            if (!done)
+                                return state.finish(stream, true, unavailable, done.error().to_string());
+                            state.carry(stream, stream->client_busy,
+                                        [stream, sequence] { stream->events.acknowledged(sequence); });
+                        };
+                        state.handlers.report->report(stream->caller, std::move(report), std::move(applied));
+                    });
     }
     void close() override { state_->finish(stream_, true, 0, "closed"); }
 

@@ -74,6 +74,16 @@ void ReportSession::flush() {
     said_all_ = true;
     outstanding_ = sequence_;
     transport_.send(std::move(report));
+    expect_acknowledgement();
+}
+
+// A controller that neither answers nor ends the call must not silence us for ever.
+void ReportSession::expect_acknowledgement() {
+    worker_.after(acknowledgement_deadline, [this, alive = std::weak_ptr(alive_), sequence = outstanding_] {
+        if (!alive.lock() || stopped_ || !open_ || outstanding_ != sequence) return;
+        log::warn("report", "not acknowledged in time: begun anew");
+        transport_.close();
+    });
 }
 
 void ReportSession::acknowledged(std::uint64_t sequence) {

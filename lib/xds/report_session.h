@@ -14,6 +14,10 @@
 
 namespace culvert::xds {
 
+// A report that is not acknowledged within this time: the stream is begun anew (docs/limits.md:
+// report.acknowledgement).
+inline constexpr Duration acknowledgement_deadline = std::chrono::seconds(30);
+
 class ReportSession final : ReportTransport::Events {
 public:
     ReportSession(Worker& worker, ReportTransport& transport, std::string node);
@@ -32,6 +36,7 @@ private:
     void closed(StreamEnd end) override;
     void open();
     void flush();
+    void expect_acknowledgement();
 
     Worker& worker_;
     ReportTransport& transport_;

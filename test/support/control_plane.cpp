@@ -116,7 +116,7 @@ void ControlPlane::report(const xds::Caller& caller, xds::Report report, Applied
             if (!pod.gone) of[pod.uid] = pod;
         }
     }
-    applied();
+    applied(Done{});
     happened_.notify();
 }
 

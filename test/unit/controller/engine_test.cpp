@@ -49,7 +49,8 @@ struct Rig {
     // True when the report was acknowledged.
     bool report(const std::string& node, std::vector<xds::PodReport> pods, bool whole = false) {
         bool applied = false;
-        engine->report({node, "test"}, {node, whole, 1, std::move(pods)}, [&] { applied = true; });
+        engine->report({node, "test"}, {node, whole, 1, std::move(pods)},
+                       [&](Result<Done> done) { applied = done.has_value(); });
         worker.run();
         return applied;
     }
@@ -202,10 +203,47 @@ TEST_CASE("an impossible report changes nothing, is not acknowledged, and is cou
     CHECK_FALSE(rig.report("n1", flood));
     CHECK(rig.refused("limit") == 1);
     bool applied = false;
-    rig.engine->report({"n1", "test"}, {"n2", true, 1, {}}, [&] { applied = true; });
+    rig.engine->report({"n1", "test"}, {"n2", true, 1, {}},
+                       [&](Result<Done> done) { applied = done.has_value(); });
     rig.worker.run();
     CHECK_FALSE(applied);
     CHECK(rig.workloads().at("shop/a"));
+}
+
+TEST_CASE("a report that is refused or cannot be kept is answered with why, and is kept when said again") {
+    const Scratch scratch;
+    Rig rig(scratch);
+    rig.manifests({node("n1"), pod("a", "n1")});
+    auto say = [&](const std::string& by, std::vector<xds::PodReport> pods) {
+        Reason reason = Reason::internal;
+        rig.engine->report({by, "test"}, {by, true, 1, std::move(pods)},
+                           [&](Result<Done> done) { reason = done ? Reason::none : done.error().reason; });
+        rig.worker.run();
+        return reason;
+    };
+    CHECK(say("n1", {says("a", true, "uid with space")}) == Reason::bad_input);
+    REQUIRE(::mkdir(scratch.path("enrolled/n1").c_str(), 0700) == 0);  // in the way of its file
+    CHECK(say("n1", {says("a", true)}) != Reason::none);
+    CHECK(rig.workloads().at("shop/a"));  // believed all the same: the closed side
+    CHECK(say("n1", {says("a", true)}) != Reason::none);
+    REQUIRE(::rmdir(scratch.path("enrolled/n1").c_str()) == 0);
+    CHECK(say("n1", {says("a", true)}) == Reason::none);
+    CHECK(Enrolments::open(scratch.path("enrolled"))->of("n1").size() == 1);
+}
+
+TEST_CASE("the longest report that a node may make can be read again at the next start") {
+    const Scratch scratch;
+    Rig rig(scratch);
+    rig.manifests({node("n1")});
+    std::vector<xds::PodReport> most;
+    for (std::size_t i = 0; i < Enrolments::pods_of_node_max; ++i) {
+        most.push_back(says("p" + std::to_string(i), false, std::string(500, 'u') + std::to_string(i)));
+        most.back().reason = std::string(512, 'r');
+    }
+    CHECK(rig.report("n1", most));
+    auto kept = Enrolments::open(scratch.path("enrolled"));
+    REQUIRE(kept);
+    CHECK(kept->of("n1").size() == Enrolments::pods_of_node_max);
 }
 
 TEST_CASE("why a pod is not enrolled is a sentence, also after a restart") {
@@ -227,7 +265,8 @@ TEST_CASE("a burst is one snapshot, and no change is none") {
     rig.engine->manifests(snapshot({node("n1")}));
     rig.engine->manifests(snapshot({node("n1"), pod("a", "n1")}));
     bool applied = false;
-    rig.engine->report({"n1", "test"}, {"n1", true, 1, {says("a", true)}}, [&] { applied = true; });
+    rig.engine->report({"n1", "test"}, {"n1", true, 1, {says("a", true)}},
+                       [&](Result<Done> done) { applied = done.has_value(); });
     CHECK(rig.publications == 0);
     rig.worker.run();
     CHECK(rig.publications == 1);
@@ -245,7 +284,8 @@ TEST_CASE("nothing is said before the manifests could be read once, and an empty
     rig.engine->manifests(unread);
     rig.worker.run();
     bool applied = false;
-    rig.engine->report({"n1", "test"}, {"n1", true, 1, {}}, [&] { applied = true; });
+    rig.engine->report({"n1", "test"}, {"n1", true, 1, {}},
+                       [&](Result<Done> done) { applied = done.has_value(); });
     rig.worker.run();
     CHECK(rig.publications == 0);
     CHECK_FALSE(applied);

@@ -276,10 +276,20 @@ struct Roll final : xds::ReportHandler {
             if (!pod.gone) of[pod.uid] = pod;
         }
         ++reports;
-        applied();
+        if (mute) {
+            owed.push_back(
+                std::move(applied));  // held, as by a server that neither answers nor ends the call
+        } else if (refuses) {
+            applied(refuse(Reason::io, "as told"));
+        } else {
+            applied(Done{});
+        }
     }
     std::map<std::string, std::map<std::string, xds::PodReport>> nodes;
     std::size_t reports = 0;
+    bool mute = false;
+    bool refuses = false;
+    std::vector<Applied> owed;
 };
 
 xds::PodReport pod(int number, bool enrolled) {
@@ -325,6 +335,30 @@ TEST_CASE("the controller's roll always becomes the node's, over losses and rest
         session.stop();
         worker.advance(1s);
     }
+}
+
+TEST_CASE("a report that is refused, or never answered, is said again on another stream", "[xds][report]") {
+    ManualWorker worker;
+    Anyone anyone;
+    Roll roll;
+    xds::MemoryServer server(worker, {&anyone, nullptr, &roll});
+    auto transport = server.report_transport("node:n1");
+    xds::ReportSession session(worker, *transport, "n1");
+    bool& fault = GENERATE(false, true) ? roll.mute : roll.refuses;
+    fault = true;
+    session.set(pod(1, true));
+    session.start();
+    worker.advance(1s);
+    REQUIRE(roll.reports >= 1);
+    REQUIRE_FALSE(session.in_sync());
+    fault = false;
+    worker.advance(xds::acknowledgement_deadline + 16s);
+    REQUIRE(session.in_sync());
+    std::size_t said = roll.reports;
+    worker.advance(10min);
+    REQUIRE(roll.reports == said);  // the deadline of one that was acknowledged ends nothing
+    session.stop();
+    worker.advance(1s);
 }
 
 TEST_CASE("a report that says nothing new is not sent", "[xds][report]") {
