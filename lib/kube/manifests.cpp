@@ -127,6 +127,11 @@ bool Directory::read(const std::string& name, File& file) {
         return true;
     }
     Parsed parsed = parse_manifest(path, content.text);
+    if (parsed.good() && parsed.objects.empty() && file.objects.size() > 1) {
+        file.problems = {problem_with(path, "holds no objects any more: its last good ones stay in force",
+                                      "remove the file if they should go")};
+        return true;
+    }
     if (parsed.good()) {
         file.objects = std::move(parsed.objects);
         remember(name, content.text);
@@ -189,24 +194,76 @@ bool Directory::look_at(const std::string& name) {
 }
 
 bool Directory::refresh(const std::set<std::string>& names) {
+    // A name that is gone may be the last of many that went at once: that is seen by looking at all.
+    auto is_gone = [&](const std::string& name) {
+        return files_.contains(name) && ::access((path_ + "/" + name).c_str(), F_OK) != 0;
+    };
+    if (lost_ || std::ranges::any_of(names, is_gone)) return refresh();
     bool changed = false;
     for (const std::string& name : names)
         if (is_manifest(name)) changed |= look_at(name);
     return changed;
 }
 
-bool Directory::refresh() {
-    std::vector<Problem> before = std::exchange(problems_, {});
-    std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path_.c_str()), ::closedir);
-    if (!directory) {
-        // The last good objects stay in force: losing a mount must not open the mesh.
-        problems_ = {problem_with(path_, std::string("cannot be read: ") + std::strerror(errno),
-                                  "create the directory, or name another one with --manifests")};
-        return before != problems_;
-    }
+struct Directory::Listing {
     std::set<std::string> names;
-    while (const dirent* entry = ::readdir(directory.get()))
-        if (is_manifest(entry->d_name)) names.insert(entry->d_name);
+    std::uint64_t device = 0;
+};
+
+Result<Directory::Listing> Directory::list() const {
+    std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path_.c_str()), ::closedir);
+    struct stat about{};
+    if (!directory || ::fstat(::dirfd(directory.get()), &about) != 0)
+        return refuse(Reason::io, std::string("cannot be read: ") + std::strerror(errno));
+    Listing listing{{}, about.st_dev};
+    for (;;) {
+        errno = 0;  // the end and an error look the same otherwise
+        const dirent* entry = ::readdir(directory.get());
+        if (!entry && errno != 0)
+            return refuse(Reason::io, std::string("cannot be read to its end: ") + std::strerror(errno));
+        if (!entry) return listing;
+        if (is_manifest(entry->d_name)) listing.names.insert(entry->d_name);
+    }
+}
+
+// Several objects that go at once are rather a mount that went than somebody's wish.
+Result<Done> Directory::believe(const Listing& listing) const {
+    std::size_t held = 0;
+    bool missing = false;
+    for (const auto& [name, file] : files_) {
+        held += file.objects.size();
+        missing |= !file.objects.empty() && !listing.names.contains(name);
+    }
+    if (held < 2 || !missing) return Done{};
+    if (listing.names.empty())
+        return refuse(Reason::closed, "holds no manifest any more: the last good objects stay in force");
+    if (listing.device != device_)
+        return refuse(
+            Reason::closed,
+            "is on another file system now, without some files: the last good objects stay in force");
+    return Done{};
+}
+
+// The last good objects stay in force: losing a mount must not open the mesh.
+bool Directory::lose(const Error& why) {
+    lost_ = true;
+    const char* fix =
+        why.reason == Reason::closed
+            ? "mount it again; if these objects should really go, put an empty none.yaml there, "
+              "or restart"
+            : "create the directory, or name another one with --manifests";
+    std::vector<Problem> now = {problem_with(path_, why.text, fix)};
+    return now != std::exchange(problems_, now);
+}
+
+bool Directory::refresh() {
+    Result<Listing> listing = list();
+    if (!listing) return lose(listing.error());
+    if (Result<Done> believed = believe(*listing); !believed) return lose(believed.error());
+    std::vector<Problem> before = std::exchange(problems_, {});
+    lost_ = false;
+    device_ = listing->device;
+    const std::set<std::string>& names = listing->names;
     const bool first = !std::exchange(read_, true);
     if (first) drop_remembered(names);
     bool changed = std::erase_if(files_, [&](const auto& file) { return !names.contains(file.first); }) > 0;

@@ -3,7 +3,9 @@
 // Files named *.yaml, *.yml or *.json that do not begin with a dot, in the directory itself (no
 // subdirectories), each with any number of documents, each an object or a List. A file is good or bad as a
 // whole: a bad file leaves its last good objects in force, is reported as a Problem and is read again when it
-// changes. Two objects of one kind, namespace and name are a Problem; the oldest is in force
+// changes. So is a file of several objects that holds none any more, and so is the directory as a whole when
+// its files go at once or its file system is another one without them: an unmounted disk or a failed copy
+// must not open the mesh. Two objects of one kind, namespace and name are a Problem; the oldest is in force
 // (creationTimestamp, then file, then order: decision 14).
 //
 // Reading never throws and never blocks on a peer; what a file may cost is bounded (docs/limits.md:
@@ -72,6 +74,8 @@ public:
     bool refresh(const std::set<std::string>& names);
     SnapshotPtr snapshot() const;  // built on demand
     const std::string& path() const { return path_; }
+    // What is there may be another directory than the one that was read: look again before long.
+    bool lost() const { return lost_; }
 
 private:
     struct File {
@@ -85,11 +89,17 @@ private:
     void remember(const std::string& name, const std::string& text) const;
     std::vector<ObjectPtr> remembered(const std::string& name) const;
     void drop_remembered(const std::set<std::string>& names) const;
+    struct Listing;
+    Result<Listing> list() const;
+    Result<Done> believe(const Listing& listing) const;
+    bool lose(const Error& why);
 
     std::string path_, keep_;
     std::map<std::string, File> files_;
     std::vector<Problem> problems_;  // of the directory itself
+    std::uint64_t device_ = 0;       // of the directory as last believed
     bool read_ = false;
+    bool lost_ = false;
 };
 
 // Once: `culvert` commands and tests.

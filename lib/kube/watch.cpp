@@ -20,7 +20,7 @@ namespace {
 // Files are read when a writer closes them or a name changes; IN_MODIFY would show half of one.
 constexpr std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF |
                                  IN_MOVE_SELF | IN_CREATE | IN_ATTRIB | IN_ONLYDIR;
-constexpr int retry_ms = 1000;  // while the directory is missing
+constexpr int retry_ms = 1000;  // while the directory is missing, or is not the one that was read
 
 // What a batch of events asks for.
 struct Work {
@@ -62,6 +62,9 @@ struct Watch::Inside {
         watched = ::inotify_add_watch(notify.get(), directory.path().c_str(), events);
     }
 
+    // A mount over the directory tells nobody: while it is lost, the path may lead elsewhere at any moment.
+    bool has_watch() const { return watched >= 0 && !directory.lost(); }
+
     Work read_events() {
         Work work;
         alignas(inotify_event) std::array<char, 16384> buffer;
@@ -89,11 +92,11 @@ struct Watch::Inside {
     void run() {
         for (;;) {
             std::array<pollfd, 2> wait{{{stop.get(), POLLIN, 0}, {notify.get(), POLLIN, 0}}};
-            const int ready = ::poll(wait.data(), wait.size(), watched >= 0 ? -1 : retry_ms);
+            const int ready = ::poll(wait.data(), wait.size(), has_watch() ? -1 : retry_ms);
             if (ready < 0 && errno != EINTR) return;
             if (wait[0].revents) return;
             Work work = read_events();
-            if (work.watch_lost || watched < 0) {
+            if (work.watch_lost || !has_watch()) {
                 watch_again();
                 work.everything = true;
             }

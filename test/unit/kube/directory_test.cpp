@@ -9,7 +9,10 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <thread>
 
 using namespace culvert;
 using namespace culvert::kube;
@@ -120,6 +123,90 @@ TEST_CASE("a removed file takes its objects along, a missing directory does not"
     CHECK(directory.snapshot()->problems.empty());
 }
 
+TEST_CASE(
+    "files that all go at once leave their objects in force, until a file or a restart says it is meant",
+    "[kube]") {
+    const Folder folder, keep;
+    Directory directory(folder.path(), keep.path());
+    folder.put("a.yaml", name_space("a"));
+    folder.put("b.yaml", name_space("b"));
+    directory.refresh();
+    folder.remove("a.yaml");
+    folder.remove("b.yaml");
+    const bool differs = GENERATE(true, false) ? directory.refresh() : directory.refresh({"a.yaml"});
+    CHECK(differs);
+    CHECK(directory.lost());
+    auto snapshot = directory.snapshot();
+    CHECK(has(snapshot, "a"));
+    CHECK(has(snapshot, "b"));
+    REQUIRE(snapshot->problems.size() == 1);
+    CHECK(snapshot->problems[0].file == folder.path());
+    CHECK(snapshot->problems[0].fix.find("none.yaml") != std::string::npos);
+    CHECK_FALSE(directory.refresh());
+
+    SECTION("they come back") {
+        folder.put("a.yaml", name_space("a"));
+        CHECK(directory.refresh({"a.yaml"}));
+        CHECK(has(directory.snapshot(), "a"));
+        CHECK_FALSE(has(directory.snapshot(), "b"));
+        CHECK(directory.snapshot()->problems.empty());
+    }
+    SECTION("an empty file says so") {
+        folder.put("none.yaml", "# nothing on purpose\n");
+        CHECK(directory.refresh({"none.yaml"}));
+        CHECK(directory.snapshot()->objects.empty());
+        CHECK(directory.snapshot()->problems.empty());
+    }
+    SECTION("a restart says so") {
+        Directory again(folder.path(), keep.path());
+        again.refresh();
+        CHECK(again.snapshot()->objects.empty());
+    }
+}
+
+TEST_CASE("a file of several objects that is emptied leaves them in force", "[kube]") {
+    const Folder folder;
+    Directory directory(folder.path());
+    folder.put("a.yaml", name_space("a") + "---\n" + name_space("b"));
+    folder.put("c.yaml", name_space("c"));
+    directory.refresh();
+    folder.put("a.yaml", "");
+    CHECK(directory.refresh());
+    CHECK(directory.snapshot()->objects.size() == 3);
+    CHECK(directory.snapshot()->problems.at(0).file == folder.file("a.yaml"));
+    folder.remove("a.yaml");
+    CHECK(directory.refresh());
+    CHECK(directory.snapshot()->objects.size() == 1);
+}
+
+TEST_CASE("another file system in place of the directory is believed only if it has the files that were read",
+          "[kube]") {
+    const Folder folder;
+    bool mounted = false;
+    // A thread of its own, with mounts that nobody else sees.
+    std::thread([&] {
+        if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return;
+        if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return;
+        folder.put("a.yaml", name_space("a"));
+        folder.put("b.yaml", name_space("b"));
+        Directory directory(folder.path());
+        directory.refresh();
+        if (::mount("none", folder.path().c_str(), "tmpfs", 0, nullptr) != 0) return;
+        mounted = true;
+        folder.put("a.yaml", name_space("a"));
+        CHECK(directory.refresh());
+        CHECK(directory.lost());
+        CHECK(has(directory.snapshot(), "b"));
+        CHECK(directory.snapshot()->problems.at(0).file == folder.path());
+        folder.put("b.yaml", name_space("c"));  // the same files: it was mounted again
+        CHECK(directory.refresh());
+        CHECK_FALSE(directory.lost());
+        CHECK(has(directory.snapshot(), "c"));
+        CHECK(directory.snapshot()->problems.empty());
+    }).join();
+    if (!mounted) WARN("skipped: needs root");
+}
+
 TEST_CASE("with a place to keep them, the last good objects survive a restart into a bad file", "[kube]") {
     const Folder folder, keep;
     folder.put("a.yaml", name_space("a"));
@@ -211,6 +298,29 @@ TEST_CASE("a change is seen without a restart, also by rename, removal and a dir
     inbox.wait_for([](const auto& s) { return s->problems.size() == 1 && has(s, "b"); });
     fs::remove(path + "/b.yaml");
     inbox.wait_for([](const auto& s) { return s->objects.empty(); });
+}
+
+TEST_CASE("a directory that was emptied and filled again, or replaced, is found again without a restart",
+          "[kube]") {
+    const Folder folder;
+    const std::string path = folder.file("manifests"), away = folder.file("away");
+    fs::create_directory(path);
+    std::ofstream(path + "/a.yaml") << name_space("a") << "---\n" << name_space("b");
+    Inbox inbox;
+    auto watch = Watch::start(path, [&](SnapshotPtr snapshot) { inbox.put(std::move(snapshot)); });
+    REQUIRE(watch.has_value());
+    inbox.wait_for([](const auto& s) { return has(s, "a"); });
+    fs::rename(path, away);
+    fs::create_directory(path);
+    auto lost = inbox.wait_for([&](const auto& s) {
+        return s->problems.size() == 1 && s->problems[0].message.find("no manifest") != std::string::npos;
+    });
+    CHECK(has(lost, "b"));
+    fs::remove(path);
+    fs::rename(away, path);
+    CHECK(has(inbox.wait_for([](const auto& s) { return s->problems.empty(); }), "b"));
+    std::ofstream(path + "/c.yaml") << name_space("c");
+    inbox.wait_for([](const auto& s) { return has(s, "c"); });
 }
 
 TEST_CASE("files behind a symbolic link that moves, as a mounted ConfigMap's, are read again", "[kube]") {
