@@ -20,7 +20,8 @@ int home() {
 }  // namespace
 
 Result<Fd> open_netns(const std::string& path) {
-    Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // The path is of a manifest: a FIFO must not wait for its writer, nor a terminal become ours.
+    Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!fd.open()) return refuse(Reason::bad_input, "cannot open " + path + ": " + std::strerror(errno));
     struct statfs about{};
     if (::fstatfs(fd.get(), &about) != 0 || about.f_type != NSFS_MAGIC) {

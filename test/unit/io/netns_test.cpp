@@ -3,6 +3,13 @@
 #include "test/support/netns.h"
 #include "test/unit/io/real.h"
 
+#include <atomic>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+
 using namespace culvert;
 using namespace culvert::io;
 using namespace culvert::test;
@@ -52,6 +59,26 @@ TEST_CASE("inside() passes on what was made, and an error to enter", "[io]") {
     Fd file = *open_netns("/proc/self/ns/net");
     file.reset();
     CHECK_FALSE(inside({1 << 20}, []() -> Result<NetnsId> { return here(); }));
+}
+
+TEST_CASE("a FIFO in place of a network namespace is refused and blocks nobody", "[io]") {
+    std::string folder = "/tmp/culvert-netns-XXXXXX";
+    REQUIRE(::mkdtemp(folder.data()));
+    const std::string path = folder + "/fifo";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    // Only one that blocks needs the writer: it comes after two seconds, so that the test ends either way.
+    std::atomic<bool> opened = false;
+    std::thread writer([&] {
+        for (int i = 0; i < 200 && !opened; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        Fd end(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    });
+    auto before = system_clock().now();
+    CHECK(open_netns(path).error().reason == Reason::bad_input);
+    CHECK(system_clock().now() - before < std::chrono::seconds(2));
+    opened = true;
+    writer.join();
+    ::unlink(path.c_str());
+    ::rmdir(folder.c_str());
 }
 
 TEST_CASE("a path that is no network namespace is refused by name", "[io]") {
