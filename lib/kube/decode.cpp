@@ -85,6 +85,11 @@ std::vector<Owner> decode_owners(Fields& metadata) {
     return owners;
 }
 
+bool is_of_uid(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+}
+
 Metadata decode_metadata(Fields& document, const Reader& reader) {
     Fields fields = document.map("metadata");
     fields.known({"generateName", "selfLink", "resourceVersion", "generation", "deletionGracePeriodSeconds",
@@ -104,7 +109,10 @@ Metadata decode_metadata(Fields& document, const Reader& reader) {
     if (!out.namespace_.empty() && !is_dns_name(out.namespace_, true))
         fields.error("namespace", "is no valid name", "use lower-case letters, digits and '-'");
     out.uid = fields.text("uid");
-    if (out.uid.size() > 128) fields.error("uid", "is longer than 128 bytes");
+    // It stands in ZDS, in reports and in files: "namespace/name@inode" of a pod without one is never its
+    // like.
+    if (out.uid.size() > 128 || !std::ranges::all_of(out.uid, is_of_uid))
+        fields.error("uid", "is no uid: at most 128 letters, digits, '-', '_' and '.'");
     out.labels = fields.labels("labels");
     out.annotations = fields.annotations("annotations");
     out.created_s = fields.time("creationTimestamp");

@@ -68,6 +68,41 @@ Problem conflict(const Metadata& loser, const Key& key, const Origin& winner) {
             "remove one of the two"};
 }
 
+Problem same_uid(const Metadata& loser, const Key& key, const std::string& uid, const Key& owner,
+                 const Origin& at) {
+    return {Problem::Severity::error,
+            loser.origin.file,
+            loser.origin.line,
+            key.to_string(),
+            "metadata.uid",
+            "is " + uid + ", as that of " + owner.to_string() + " at " + at.file + ":" +
+                std::to_string(at.line) + ", which is older and in force alone",
+            "give each pod its own uid, or none"};
+}
+
+// A uid is a pod's name towards ztunnel and the controller: two that shared one would be taken for each
+// other. The oldest keeps it.
+void refuse_shared_uids(Snapshot& in) {
+    std::map<std::string_view, std::map<Key, ObjectPtr>::iterator> owners;
+    for (auto at = in.objects.begin(); at != in.objects.end();) {
+        const auto now = at++;
+        const Metadata& mine = metadata_of(*now->second);
+        if (now->first.kind != Kind::pod || mine.uid.empty()) continue;
+        auto [owner, fresh] = owners.try_emplace(mine.uid, now);
+        if (fresh) continue;
+        auto loser = now;
+        if (older(mine, metadata_of(*owner->second->second))) {
+            loser = owner->second;
+            owners.erase(owner);  // its key lies in the loser
+            owner = owners.emplace(mine.uid, now).first;
+        }
+        const Metadata& theirs = metadata_of(*owner->second->second);
+        in.problems.push_back(same_uid(metadata_of(*loser->second), loser->first, mine.uid,
+                                       owner->second->first, theirs.origin));
+        in.objects.erase(loser);
+    }
+}
+
 }  // namespace
 
 std::string Problem::to_string() const {
@@ -288,6 +323,7 @@ SnapshotPtr Directory::snapshot() const {
             out->problems.push_back(conflict(metadata_of(*loser), key, metadata_of(*at->second).origin));
         }
     }
+    refuse_shared_uids(*out);
     return out;
 }
 

@@ -5,8 +5,8 @@
 // whole: a bad file leaves its last good objects in force, is reported as a Problem and is read again when it
 // changes. So is a file of several objects that holds none any more, and so is the directory as a whole when
 // its files go at once or its file system is another one without them: an unmounted disk or a failed copy
-// must not open the mesh. Two objects of one kind, namespace and name are a Problem; the oldest is in force
-// (creationTimestamp, then file, then order: decision 14).
+// must not open the mesh. Two objects of one kind, namespace and name are a Problem, and so are two pods of
+// one uid; the oldest is in force (creationTimestamp, then file, then order: decision 14).
 //
 // Reading never throws and never blocks on a peer; what a file may cost is bounded (docs/limits.md:
 // manifests.*). load() and Directory are plain values, for any one thread; Watch has a thread of its own that

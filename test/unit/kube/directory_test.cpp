@@ -255,6 +255,36 @@ TEST_CASE("of two objects with one name the oldest is in force and the other is 
     CHECK(snapshot->problems[1].file == folder.file("c.yaml"));
 }
 
+TEST_CASE("of pods with one uid the oldest is in force and the others are problems that name both",
+          "[kube]") {
+    auto pod = [](const std::string& name, const std::string& uid, const std::string& year) {
+        return "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", namespace: shop, uid: \"" + uid +
+               "\", creationTimestamp: " + year + "-01-01T00:00:00Z}\nspec: {containers: [{name: c}]}\n";
+    };
+    const Folder folder;
+    folder.put("a.yaml", pod("a", "u1", "2026"));
+    folder.put("b.yaml", pod("b", "u1", "2024"));
+    folder.put("c.yaml", pod("c", "u1", "2025"));
+    folder.put("d.yaml", pod("d", "u2", "2026"));
+    folder.put("e.yaml", pod("e", "", "2026"));
+    folder.put("f.yaml", pod("f", "", "2026"));
+    const auto snapshot = load(folder.path());
+    std::string names;
+    for (const auto& [key, object] : snapshot->objects) names += key.name;
+    CHECK(names == "bdef");
+    REQUIRE(snapshot->problems.size() == 2);
+    CHECK(snapshot->problems[0].to_string() ==
+          folder.file("a.yaml") + ":1: error: Pod shop/a: metadata.uid: is u1, as that of Pod shop/b at " +
+              folder.file("b.yaml") +
+              ":1, which is older and in force alone; give each pod its own uid, or none");
+    CHECK(snapshot->problems[1].object == "Pod shop/c");
+
+    for (const std::string& bad : {"shop/a@4026531840", "two words", "line\\nbreak"}) {
+        folder.put("d.yaml", pod("d", bad, "2026"));
+        CHECK(load(folder.path())->problems.size() == 3);
+    }
+}
+
 TEST_CASE("what is no manifest is not read, and what cannot be read is a problem that blocks nobody",
           "[kube]") {
     const Folder folder;
