@@ -27,13 +27,22 @@ h2::Settings settings_for(h2::Role role, const Settings& settings) {
 
 }  // namespace
 
+Link::Values Link::values_of(Shard& shard, h2::Role role, tls::Established established) {
+    return {h2::Engine(role, settings_for(role, shard.settings())),
+            Inbox(tls::Opener(std::move(established.read))),
+            Outbox(tls::Sealer(std::move(established.write)), shard.shelf()), std::move(established.peer)};
+}
+
 Link::Link(Shard& shard, h2::Role role, Secured secured)
-    : shard_(shard), scope_(shard.loop()), socket_(std::move(secured.socket)),
-      inbox_(tls::Opener(std::move(secured.established.read))),
-      outbox_(tls::Sealer(std::move(secured.established.write)), shard.shelf()),
-      engine_(role, settings_for(role, shard.settings())), changed_(shard.loop()),
-      peer_(std::move(secured.established.peer)), credential_(std::move(secured.credential)),
-      early_(std::move(secured.early)) {
+    : Link(shard, std::move(secured.socket), std::move(secured.credential),
+           values_of(shard, role, std::move(secured.established))) {
+    early_ = std::move(secured.early);
+}
+
+Link::Link(Shard& shard, io::Socket socket, std::shared_ptr<const tls::Credential> credential, Values values)
+    : shard_(shard), scope_(shard.loop()), socket_(std::move(socket)), engine_(std::move(values.engine)),
+      inbox_(std::move(values.inbox)), outbox_(std::move(values.outbox)), changed_(shard.loop()),
+      peer_(std::move(values.peer)), credential_(std::move(credential)) {
     Instant now = shard.loop().now();
     WallTime until = std::min(credential_->not_after(), peer_.not_after);
     Duration left = std::max(until - shard.loop().clock().wall(), Duration::zero());
@@ -55,15 +64,18 @@ bool Link::busy() { return outbox_.unsent() >= busy_unsent || meter_.busy(shard_
 void Link::start() {
     want_flush();  // the engine's preface and SETTINGS
     schedule();
+    // A link that was handed over may have more to say than its socket took.
+    if (outbox_.stalled() && !scope_.start(write())) return end(Reason::limit);
     if (!scope_.start(receive())) end(Reason::limit);
 }
 
 io::Task<Result<Done>> Link::ready() {
-    while (!ended() && !engine_.peer_ready()) {
+    while (!ended() && !paused_ && !engine_.peer_ready()) {
         auto woken = co_await changed_.wait();
-        if (!woken) end(Reason::cancelled);
+        if (!woken && !paused_) end(Reason::cancelled);
     }
     if (ended()) co_return refuse(ended_);
+    if (paused_) co_return refuse(Reason::cancelled);
     co_return Done{};
 }
 
@@ -93,8 +105,9 @@ io::Task<Result<h2::StreamId>> Link::next_request() {
     for (;;) {
         if (offered_ < requests_.size()) co_return requests_[offered_++].stream;
         if (ended()) co_return refuse(ended_);
+        if (paused_) co_return refuse(Reason::cancelled);
         auto woken = co_await changed_.wait();
-        if (!woken) end(Reason::cancelled);
+        if (!woken && !paused_) end(Reason::cancelled);
     }
 }
 
@@ -135,7 +148,8 @@ void Link::drain() {
 // After our GOAWAY or the peer's, with the last tunnel gone: close_notify, FIN, and read until the peer
 // closes.
 void Link::close_if_drained() {
-    if (ended() || closing_ || !rows_.empty() || !requests_.empty() || engine_.streams() != 0) return;
+    if (ended() || closing_ || paused_ || !rows_.empty() || !requests_.empty()) return;
+    if (engine_.streams() != 0) return;
     bool client_done = engine_.role() == h2::Role::client && engine_.going_away();
     if (client_done && !engine_.drained()) engine_.goaway(h2::Code::no_error);
     if (!engine_.drained()) return;
@@ -170,7 +184,7 @@ void Link::say_goodbye(Reason why) {
 // ---- time ----
 
 void Link::schedule() {
-    if (ended()) return;
+    if (ended() || paused_) return;
     Instant next = std::min(expires_, ping_at_);
     if (ticking_) next = std::min(next, tick_at_);
     if (closing_) next = shard_.loop().now() + farewell;
@@ -203,19 +217,6 @@ void Link::tick_if_wanted() {
     ticking_ = true;
     tick_at_ = shard_.loop().now() + std::chrono::seconds(1);
     schedule();
-}
-
-// ---- hand-over ----
-
-void Link::save(Encoder& to) {
-    take_control();
-    outbox_.seal();
-    engine_.save(to);
-    outbox_.save(to);
-    inbox_.save(to);
-    peer_.save(to);
-    to.number(pings_);
-    to.number(static_cast<bool>(pinging_));
 }
 
 }  // namespace culvert::ztunnel

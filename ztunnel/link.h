@@ -4,7 +4,8 @@
 // A dialled link belongs to the pool of its pod, an accepted one to the coroutine that serves it (inbound.h);
 // both on one loop. Received bytes are opened, parsed and given to the apps inside one turn; what a turn has
 // to say is sealed into one buffer and sent once, when the turn ends. Between two awaits all its bytes and
-// numbers are in here (save, load).
+// numbers are in here, so that it can be written down at any moment and go on in a successor (S23: pause,
+// save, load).
 //
 // Ends: on an error of either side at once, its tunnels as resets (S17); at the earlier notAfter of both
 // leaves, at a change of roots (S16), after ping_timeout without an answer (H-19); gracefully when it is
@@ -88,9 +89,26 @@ public:
     void detach(Tunnel& tunnel);
     BufferShelf& shelf();
 
+    // ---- hand-over: pause() the link and each of its tunnels, join them, save() all, take the sockets. Not
+    // of a link that ended() or that has said close_notify: then pause() is false.
+    bool pause();
     void save(Encoder& to);  // without its tunnels: each saves itself
+    io::Socket take_socket() { return std::move(socket_); }
+    // What save() wrote: its tunnels are loaded into it, then it starts. Refuses with bad_input.
+    static Result<std::unique_ptr<Link>> load(Decoder& from, Shard& shard, io::Socket socket,
+                                              std::shared_ptr<const tls::Credential> credential);
+    void adopt(h2::StreamId stream, Tunnel& tunnel);  // a tunnel that is being loaded
 
 private:
+    struct Values {
+        h2::Engine engine;
+        Inbox inbox;
+        Outbox outbox;
+        tls::PeerIdentity peer;
+    };
+    Link(Shard& shard, io::Socket socket, std::shared_ptr<const tls::Credential> credential, Values values);
+    static Values values_of(Shard& shard, h2::Role role, tls::Established established);
+
     struct Row {
         h2::StreamId stream;
         Tunnel* tunnel;
@@ -130,9 +148,9 @@ private:
     Shard& shard_;
     io::Scope scope_;
     io::Socket socket_;
+    h2::Engine engine_;
     Inbox inbox_;
     Outbox outbox_;
-    h2::Engine engine_;
     std::vector<Row> rows_;         // sorted by stream
     std::vector<Tunnel*> waiting_;  // for credit or room, first come first served
     std::vector<Waiting> requests_;
@@ -151,6 +169,7 @@ private:
     tls::Alert alert_{};        // of a record that did not open
     bool pinging_ : 1 = false;  // an answer is awaited
     bool ticking_ : 1 = false;
+    bool paused_ : 1 = false;   // everything that arrives still counts, nothing more is said
     bool closing_ : 1 = false;  // close_notify went; the rest of what the peer says is read and dropped
 };
 

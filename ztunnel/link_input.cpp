@@ -11,7 +11,7 @@ io::Task<void> Link::receive() {
     Buffer early = std::exchange(early_, {});
     take(early);
     early = {};
-    while (!ended()) {
+    while (!ended() && !paused_) {
         std::size_t most = shard_.loop().driver().buffer_size();
         auto received = co_await socket_.recv(most);
         hear(std::move(received));
@@ -20,6 +20,7 @@ io::Task<void> Link::receive() {
 
 void Link::hear(Result<io::Received> received) {
     if (!received) {
+        if (paused_ && received.error().reason == Reason::cancelled) return;
         return end(received.error().reason == Reason::cancelled ? Reason::cancelled : Reason::reset);
     }
     // A TCP end without close_notify may be an attacker's: nothing that was open ended cleanly (S17).

@@ -64,7 +64,7 @@ void Link::want_flush() { shard_.loop().at_turn_end(*this); }
 void Link::turn_end() { flush(); }
 
 void Link::flush() {
-    if (ended()) return;
+    if (ended() || paused_) return;
     take_control();
     outbox_.seal();
     if (outbox_.stalled()) return;  // write() goes on with it
@@ -81,9 +81,10 @@ void Link::flush() {
 
 // Exists only while the socket is full.
 io::Task<void> Link::write() {
-    while (!ended() && (outbox_.stalled() || !outbox_.sealed().empty())) {
+    while (!ended() && !paused_ && (outbox_.stalled() || !outbox_.sealed().empty())) {
         ConstBytes next = outbox_.next();
         auto sent = co_await socket_.send(next);
+        if (!sent && paused_ && sent.error().reason == Reason::cancelled) co_return;
         if (!sent)
             end(sent.error().reason == Reason::cancelled ? Reason::cancelled : Reason::reset);
         else

@@ -37,6 +37,7 @@ void Tunnel::attach(Link& link, h2::StreamId stream, bool asking) {
 io::Task<Result<Done>> Tunnel::answered() {
     while (status_ == 0 && failure_ == Reason::none) {
         auto woken = co_await changed_.wait();
+        if (paused_) co_return refuse(Reason::cancelled);
         if (!woken) fail(connection_.cut_reason());
     }
     asking_ = false;
@@ -76,13 +77,14 @@ void Tunnel::fail(Reason why) {
 
 // Lives as long as the tunnel, so that somebody always waits whom a cancel of the scope reaches.
 io::Task<void> Tunnel::from_app() {
-    while (!over()) {
+    while (!over() && !paused_) {
         std::size_t most = may_read();
         if (most > 0) {
             auto received = co_await app_.recv(most);
             take_from_app(received);
         } else {
             auto woken = co_await changed_.wait();
+            if (paused_) break;
             if (!woken)
                 fail(connection_.cut_reason());
             else
@@ -106,6 +108,7 @@ std::size_t Tunnel::may_read() {
 
 void Tunnel::take_from_app(const Result<io::Received>& received) {
     if (!received) {
+        if (paused_ && received.error().reason == Reason::cancelled) return;
         return fail(received.error().reason == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
     }
     if (failure_ != Reason::none) return;
@@ -173,7 +176,7 @@ void Tunnel::hold(std::span<const ConstBytes> pieces, std::size_t skip) {
 }
 
 void Tunnel::write_rest() {
-    if (!app_.open() || to_app_.empty() || writing_ || failure_ != Reason::none) return;
+    if (!app_.open() || to_app_.empty() || writing_ || paused_ || failure_ != Reason::none) return;
     writing_ = true;
     if (connection_.scope.start(into_app())) return;
     writing_ = false;
@@ -182,9 +185,10 @@ void Tunnel::write_rest() {
 
 // Exists only while the app's socket is full.
 io::Task<void> Tunnel::into_app() {
-    while (failure_ == Reason::none && !to_app_.empty()) {
+    while (failure_ == Reason::none && !paused_ && !to_app_.empty()) {
         ConstBytes next = to_app_.next();
         auto sent = co_await app_.send(next);
+        if (!sent && paused_ && sent.error().reason == Reason::cancelled) break;
         if (!sent) {
             fail(sent.error().reason == Reason::cancelled ? connection_.cut_reason() : Reason::reset);
             break;
@@ -217,28 +221,40 @@ void Tunnel::on_reset(Reason why) {
 
 // ---- hand-over ----
 
+void Tunnel::pause() {
+    paused_ = true;
+    connection_.scope.cancel();
+}
+
 void Tunnel::save(Encoder& to) const {
+    check(paused_ && connection_.scope.children() == 0);
     to.number(stream_);
     to.number(status_);
     to.number(failure_);
-    for (bool flag : {app_ended_, end_sent_, peer_ended_, app_shut_, stream_gone_, retry_}) to.number(flag);
+    for (bool flag : {app_ended_, end_sent_, peer_ended_, app_shut_, asking_, stream_gone_, retry_}) {
+        to.number(static_cast<std::uint8_t>(flag));
+    }
     to_app_.save(to);
     to.bytes(to_peer_);
 }
 
-Result<Done> Tunnel::load(Decoder& from) {
-    auto stream = from.number<h2::StreamId>();
+Result<Done> Tunnel::load(Decoder& from, Link& link) {
+    stream_ = from.number<h2::StreamId>();
     status_ = from.number<std::int16_t>();
     failure_ = from.number<Reason>();
-    app_ended_ = from.number<bool>();
-    end_sent_ = from.number<bool>();
-    peer_ended_ = from.number<bool>();
-    app_shut_ = from.number<bool>();
-    stream_gone_ = from.number<bool>();
-    retry_ = from.number<bool>();
+    auto flag = [&from] { return from.number<std::uint8_t>() != 0; };
+    app_ended_ = flag();
+    end_sent_ = flag();
+    peer_ended_ = flag();
+    app_shut_ = flag();
+    asking_ = flag();
+    stream_gone_ = flag();
+    retry_ = flag();
     to_app_ = Backlog::load(from);
     append(to_peer_, from.bytes());
-    if (!from.ok() || stream != stream_ || failure_ >= Reason::last_) return refuse(Reason::bad_input);
+    if (!from.ok() || failure_ >= Reason::last_) return refuse(Reason::bad_input);
+    link_ = &link;
+    link.adopt(stream_, *this);
     return Done{};
 }
 

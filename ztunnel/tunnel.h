@@ -3,8 +3,8 @@
 //
 // Stands in the frame of the coroutine that serves the connection (outbound.h, inbound.h); its coroutines are
 // children of the connection's scope. Between two awaits every byte and number of the connection is in here
-// or in its link, none in frames and none in shared buffers: save() and load() write it down at any such
-// moment.
+// or in its link, none in frames and none in shared buffers, so that it can be written down at any such
+// moment and go on in a successor (pause, save, load).
 //
 // Ends (S17, H-29, W-1): END_STREAM becomes a FIN behind the last byte, the app's FIN becomes END_STREAM,
 // each direction on its own. Every other end is a reset of both sides: RST towards the app,
@@ -47,9 +47,13 @@ public:
     Reason failure() const { return failure_; }
     bool over() const { return failure_ != Reason::none || (end_sent_ && app_shut_); }
 
+    // ---- hand-over, with its link's (link.h)
+    void pause();  // its coroutines end, its connection's scope is joined, nobody is told of an end
     void save(Encoder& to) const;
-    // Into a tunnel that has just been attached; the caller start()s it if it was open.
-    Result<Done> load(Decoder& from);
+    io::Socket take_app() { return std::move(app_); }
+    // Into a fresh tunnel: what save() wrote. Then start() as far as it was opened(), else answered() first.
+    Result<Done> load(Decoder& from, Link& link);
+    bool opened() const { return !asking_; }
 
 private:
     friend class Link;
@@ -84,6 +88,7 @@ private:
     bool end_sent_ : 1 = false;      // END_STREAM went behind its last byte
     bool peer_ended_ : 1 = false;    // END_STREAM came
     bool app_shut_ : 1 = false;      // FIN went to the app behind the last byte
+    bool paused_ : 1 = false;        // bytes are kept, not passed on
     bool writing_ : 1 = false;       // into_app() runs
     bool asking_ : 1 = false;        // outbound, until the answer: answered() tells how it went
     bool stream_gone_ : 1 = false;   // the peer or the link ended it: nothing more to say there

@@ -27,6 +27,7 @@ public:
     // ended: closed after close_notify, truncated after a bare FIN, reset.
     io::Task<Result<Heard>> hear(h2::Event::Kind kind);
     void data(h2::StreamId stream, ConstBytes bytes, bool end);
+    void raw(ConstBytes frames) { outbox_.control(frames); }  // which the engine knows nothing of
 
     h2::Engine engine;
 
