@@ -19,6 +19,8 @@ std::string reason_of(const Pod& pod) {
 std::string fix_of(const Pod& pod) {
     switch (pod.step) {
     case Step::wait_for_namespace:
+        if (!pod.kept_out.empty())
+            return "give each pod a network namespace of its own: annotation culvert.io/network-namespace";
         return "make the network namespace, or name it in the pod's annotation culvert.io/network-namespace";
     case Step::wait_for_address:
         return "give the namespace an address of status.podIPs, or correct the manifest";

@@ -206,6 +206,10 @@ std::vector<KnownPod> Capture::known() {
     return all;
 }
 
+std::string Capture::name_of(std::uint64_t cookie) {
+    return inside_->pods.find(cookie) ? inside_->pods.name_of(cookie) : std::string();
+}
+
 void Capture::forget(std::uint64_t cookie) {
     Place nowhere{cookie, 0, -1};
     (void)release_capture(nowhere);

@@ -56,6 +56,7 @@ public:
     Result<Done> unsteer(const Place& place) override;
     Result<Done> release(const Place& place) override;
     std::vector<KnownPod> known() override;
+    std::string name_of(std::uint64_t cookie) override;
     void forget(std::uint64_t cookie) override;
 
     // Every cgroup link is there, on its group, with the program that we ship. Otherwise the error names it.

@@ -1,9 +1,9 @@
 #include "agent/census.h"
 
+#include "agent/claims.h"
 #include "lib/base/log.h"
 
 #include <algorithm>
-#include <sys/stat.h>
 #include <variant>
 
 namespace culvert::agent {
@@ -90,30 +90,53 @@ void Census::abandon(Pod& pod) {
     pod = std::move(fresh);
 }
 
-bool Census::is_taken(const Pod& pod) const {
-    if (pod.cookie == options_.node_cookie) return true;
-    return std::ranges::any_of(pods_, [&](const auto& other) {
-        return other.second.get() != &pod && other.second->netns.open() && other.second->cookie == pod.cookie;
-    });
+void Census::find_namespace(Pod& pod) {
+    if (pod.netns.open() && namespace_changed(pod)) abandon(pod);
+    if (pod.netns.open() || pod.spec.netns_path.empty()) return;
+    Result<Done> opened = open_namespace(pod);
+    pod.kept_out =
+        opened || opened.error().reason == Reason::closed ? std::string() : opened.error().to_string();
+}
+
+void Census::keep_out(Pod& pod, std::string reason) {
+    if (!pod.uid.empty() && ztunnels_.told(pod.uid)) ztunnels_.untell(pod.uid);
+    Step before = pod.step;
+    Pod fresh;
+    fresh.spec = std::move(pod.spec);
+    fresh.wanted = pod.wanted;
+    fresh.step = before;  // only a change is logged
+    fresh.kept_out = std::move(reason);
+    pod = std::move(fresh);
+}
+
+// Whom the maps have a namespace as may be gone from the manifests, or have another namespace by now.
+bool Census::lives(const std::string& name, std::uint64_t cookie) const {
+    auto named = pods_.find(name);
+    if (named == pods_.end()) {
+        auto is_it = [&](const auto& pod) { return pod->netns.open() && pod->cookie == cookie; };
+        return !whole_ || std::ranges::any_of(leaving_, is_it);  // a file that cannot be read may name it
+    }
+    return !named->second->netns.open() || named->second->cookie == cookie;
+}
+
+void Census::settle_claims() {
+    contested_.clear();
+    std::map<std::uint64_t, std::vector<Claim>> claims;
+    for (const auto& [key, pod] : pods_)
+        if (pod->netns.open()) claims[pod->cookie].push_back({key, pod->wanted});
+    for (const auto& [cookie, all] : claims) {
+        std::string holder = kernel_.name_of(cookie);
+        Verdict verdict = judge(all, holder, !holder.empty() && lives(holder, cookie));
+        // Capturing the node would be worse than not capturing.
+        if (cookie == options_.node_cookie) verdict = {{}, "its network namespace is the node's own"};
+        if (verdict.owner.empty()) contested_.insert(cookie);
+        for (const Claim& one : all)
+            if (one.pod != verdict.owner) keep_out(*pods_.at(one.pod), verdict.reason);
+    }
 }
 
 void Census::look_after(Pod& pod) {
     Step before = pod.step;
-    if (pod.netns.open() && namespace_changed(pod)) abandon(pod);
-    if (!pod.netns.open() && (!pod.spec.netns_path.empty())) {
-        Result<Done> opened = open_namespace(pod);
-        if (!opened && opened.error().reason != Reason::closed) pod.error = opened.error().to_string();
-        if (opened && is_taken(pod)) {
-            // Capturing the node, or one namespace for two pods, would be worse than not capturing.
-            Pod fresh;
-            fresh.spec = pod.spec;
-            fresh.wanted = pod.wanted;
-            pod = std::move(fresh);
-            pod.step = Step::wait_for_namespace;
-            pod.error = "the namespace at " + pod.spec.netns_path + " is the node's own or another pod's";
-            return;
-        }
-    }
     advance(pod, kernel_, ztunnels_, now());
     log_step(pod, before);
 }
@@ -127,6 +150,8 @@ void Census::round() {
         log_step(*pod, before);
         return pod->step == Step::out;
     });
+    for (auto& [key, pod] : pods_) find_namespace(*pod);
+    settle_claims();
     for (auto& [key, pod] : pods_) look_after(*pod);
     drop_leftovers();
 }
@@ -140,7 +165,10 @@ void Census::drop_leftovers() {
         if (std::ranges::any_of(leaving_, is_known)) continue;
         if (std::ranges::any_of(pods_, [&](const auto& pod) { return is_known(pod.second); })) continue;
         auto named = pods_.find(known.name);
-        bool released = whole_ && (named == pods_.end() || !named->second->wanted);
+        // Without a name, of an earlier layout: whoever claims it, it stays captured until one of them has
+        // it.
+        bool is_contested = known.name.empty() && contested_.contains(known.cookie);
+        bool released = whole_ && !is_contested && (named == pods_.end() || !named->second->wanted);
         if (!known.alive || released) {
             log::info("enrol", "forgetting " + (known.name.empty() ? std::string("a pod") : known.name),
                       {log::text("reason",
@@ -164,6 +192,7 @@ void Census::addresses_changed(int watch) {
     for (auto& [key, pod] : pods_) {
         if (!pod->watch.open() || pod->watch.get() != watch) continue;
         read_addresses(*pod);
+        if (namespace_changed(*pod)) abandon(*pod);
         look_after(*pod);
     }
 }

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,11 +51,14 @@ public:
 private:
     std::map<std::string, PodSpec> specs_of(const kube::Snapshot& snapshot) const;
     void follow_manifests();
+    void find_namespace(Pod& pod);
+    void settle_claims();
+    void keep_out(Pod& pod, std::string reason);
+    bool lives(const std::string& name, std::uint64_t cookie) const;
     void look_after(Pod& pod);
     void abandon(Pod& pod);
     void retire(std::unique_ptr<Pod> pod);
     void drop_leftovers();
-    bool is_taken(const Pod& pod) const;
     Circumstances now() const;
 
     CensusOptions options_;
@@ -68,6 +72,7 @@ private:
     std::map<std::string, std::unique_ptr<Pod>> pods_;
     std::vector<std::unique_ptr<Pod>> leaving_;  // taken out of the manifests, not yet out of the mesh
     std::vector<std::string> abandoned_;
+    std::set<std::uint64_t> contested_;  // namespaces that several pods want and none has
 };
 
 }  // namespace culvert::agent

@@ -69,7 +69,9 @@ bool retry_is_due(Pod& pod, Ack ack, Instant now) {
 
 std::string why_it_waits(const Pod& pod, const Ztunnels& ztunnels) {
     switch (pod.step) {
-    case Step::wait_for_namespace: return "no network namespace at " + pod.spec.netns_path;
+    case Step::wait_for_namespace:
+        if (!pod.kept_out.empty()) return pod.kept_out;
+        return "no network namespace at " + pod.spec.netns_path;
     case Step::wait_for_address: return "its namespace has none of the addresses in status.podIPs";
     case Step::wait_for_ztunnel: {
         ZtunnelAnswer answer = ztunnels.answer(pod.uid);

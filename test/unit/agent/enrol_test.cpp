@@ -84,6 +84,7 @@ public:
         });
     }
     std::vector<KnownPod> known() override { return {}; }
+    std::string name_of(std::uint64_t) override { return {}; }
     void forget(std::uint64_t) override {}
 
 private:
