@@ -5,14 +5,22 @@ namespace culvert::controller {
 Result<xds::Caller> Gatekeeper::authenticate(std::string_view bearer, std::string_view peer) {
     auto judge = [&]() -> Result<xds::Caller> {
         if (bearer.empty()) return refuse(Reason::token_rejected, "no token was sent");
-        TRY(std::string node, parts_.tokens.verify(bearer, parts_.clock.wall()));
-        if (!parts_.residents.knows(node))
-            return refuse(Reason::token_rejected, "node " + node + " does not exist");
-        return xds::Caller{std::move(node), std::string(peer)};
+        TRY(tls::NodeClaim claim, parts_.tokens.claim(bearer, parts_.clock.wall()));
+        xds::Caller out{std::move(claim.node), std::string(peer), claim.expires};
+        TRY_DONE(still(out));
+        return out;
     };
     Result<xds::Caller> caller = judge();
     if (!caller) parts_.refusals.count(caller.error(), "a caller at " + std::string(peer));
     return caller;
+}
+
+Result<Done> Gatekeeper::still(const xds::Caller& caller) {
+    if (parts_.clock.wall() >= caller.expires)
+        return refuse(Reason::token_rejected, "the token of node " + caller.node + " has expired");
+    if (!parts_.residents.knows(caller.node))
+        return refuse(Reason::token_rejected, "node " + caller.node + " does not exist");
+    return Done{};
 }
 
 // In this order, so that what an unauthorised caller learns is only that it is one.

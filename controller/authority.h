@@ -1,9 +1,10 @@
 // Who may call, and who gets which certificate: the controller's side of node tokens (decision 15) and of
 // IstioCertificateService (wire facts CA-2 to CA-6).
 //
-// A caller is the node of its token, and the node must exist. It gets certificates for identities of its own
-// pods and for nobody else; for itself it gets none. gRPC's threads call; everything here is const or locked.
-// Signing is computation of well below a millisecond and is done at once.
+// A caller is the node of its token, and the node must exist, also while its calls go on. It gets
+// certificates for identities of its own pods and for nobody else; for itself it gets none. gRPC's threads
+// call; everything here is const or locked. Signing is computation of well below a millisecond and is done at
+// once.
 #pragma once
 #include "controller/config.h"
 #include "controller/refusals.h"
@@ -31,6 +32,7 @@ public:
     ~Gatekeeper() = default;
 
     Result<xds::Caller> authenticate(std::string_view bearer, std::string_view peer) override;
+    Result<Done> still(const xds::Caller& caller) override;
     void sign(const xds::Caller& caller, xds::SignRequest request, xds::SignAnswer answer) override;
 
 private:

@@ -92,7 +92,13 @@ void Engine::replace(const kube::Key& key, const kube::ObjectPtr& before, const 
 }
 
 void Engine::take_report(const xds::Caller& caller, const xds::Report& report, Applied applied) {
-    auto changed = enrolments_.apply(caller.node, report);
+    // Its call ends soon; what was on its way must not enter a node that has gone.
+    auto apply = [&]() -> Result<std::vector<std::string>> {
+        if (now_->read && !nodes_.contains(caller.node))
+            return refuse(Reason::permission, "node " + caller.node + " does not exist");
+        return enrolments_.apply(caller.node, report);
+    };
+    auto changed = apply();
     Result<Done> saved = Done{};
     if (changed && (!changed->empty() || unsaved_.contains(caller.node)))
         saved = enrolments_.save(caller.node);

@@ -202,7 +202,7 @@ Result<SecretText> TokenKey::make(std::string_view node, WallTime now, std::chro
     return SecretText(std::move(text));
 }
 
-Result<std::string> TokenKey::verify(std::string_view token, WallTime now) const {
+Result<NodeClaim> TokenKey::claim(std::string_view token, WallTime now) const {
     if (token.size() > token_max) return rejected("the token is too long");
     const std::size_t first = token.find('.'), last = token.rfind('.');
     if (first == token.npos || first == last) return rejected("not a token of three parts");
@@ -221,7 +221,13 @@ Result<std::string> TokenKey::verify(std::string_view token, WallTime now) const
     if (claims->not_before > at + leeway || claims->issued > at + leeway)
         return rejected("the token is not valid yet");
     if (claims->expires <= at - leeway) return rejected("the token has expired");
-    return std::string(claims->node);
+    return NodeClaim{std::string(claims->node),
+                     WallTime(std::chrono::seconds(claims->expires) + token_leeway)};
+}
+
+Result<std::string> TokenKey::verify(std::string_view token, WallTime now) const {
+    TRY(NodeClaim claimed, claim(token, now));
+    return std::move(claimed.node);
 }
 
 }  // namespace culvert::tls

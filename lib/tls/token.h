@@ -19,6 +19,11 @@ constexpr std::chrono::seconds token_leeway = std::chrono::seconds(60);  // betw
 constexpr std::size_t token_max = 2048;     // bytes; with the longest name about 620
 constexpr std::size_t node_name_max = 253;  // a Kubernetes object name
 
+struct NodeClaim {
+    std::string node;
+    WallTime expires;  // with the leeway: from then on it is rejected
+};
+
 class TokenKey {
 public:
     // Loads token-key.pem (0600) from `directory`, or makes it there. Refuses as Authority::open does.
@@ -27,8 +32,10 @@ public:
     // For the node of that name: a Kubernetes object name, else bad_input.
     Result<SecretText> make(std::string_view node, WallTime now, std::chrono::seconds ttl = token_ttl) const;
 
-    // The node's name. Refuses with token_rejected; the text says why and never holds the token.
-    Result<std::string> verify(std::string_view token, WallTime now) const;
+    // Whose token it is, and for how long. Refuses with token_rejected; the text says why and never holds the
+    // token.
+    Result<NodeClaim> claim(std::string_view token, WallTime now) const;
+    Result<std::string> verify(std::string_view token, WallTime now) const;  // the node's name alone
 
 private:
     TokenKey(PrivateKey key, std::string header);

@@ -287,6 +287,16 @@ void Call::start() {
     read_next();
 }
 
+void Call::judge_again() {
+    Result<Done> still = port_.handlers.authenticator->still(caller_);
+    if (still) return;
+    std::lock_guard hold(lock_);
+    if (ended()) return;
+    log::warn("xds", "call ended: its caller may not call any more",
+              {log::text("peer", caller_.peer), log::text("error", still.error().to_string())});
+    end(status_of(still.error()));
+}
+
 void Call::write(grpc::ByteBuffer bytes) {
     if (ended_ || writing_) return;
     outgoing_.Swap(&bytes);

@@ -2,6 +2,8 @@
 // certificate requests. All arrive at one generic service, which asks for the bearer token before a single
 // byte of the call is read. Private to lib/xds.
 //
+// A call's caller is judged when it begins, and every few seconds while it goes on.
+//
 // A call belongs to gRPC until OnDone and to whoever still owes it an answer. Its lock is taken by gRPC's
 // threads and by the pusher; it is never held while a handler runs that could wait.
 #pragma once
@@ -56,6 +58,7 @@ public:
     Result<Done> enter();   // counted, or refused with `limit`
     void start();           // afterwards
     virtual void wake() {}  // a new snapshot; holds Port::lock
+    void judge_again();     // ends it if its caller may not call any more; holds Port::lock
     virtual bool status(StreamStatus&) { return false; }
 
 protected:

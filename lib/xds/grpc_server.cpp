@@ -23,6 +23,13 @@ public:
     grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
         return answer_call(port, *context);
     }
+    void judge_calls() {
+        {
+            std::lock_guard hold(port.lock);
+            for (Call* call : port.calls) call->judge_again();
+        }
+        pusher.after(std::chrono::seconds(port.options.judge_seconds), [this] { judge_calls(); });
+    }
     // On the pusher's thread: a slow client costs nothing here, its stream just has a response on its way.
     void wake_all() {
         std::lock_guard hold(port.lock);
@@ -86,6 +93,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::start(ServerOptions options, Han
     if (!state->server || state->number == 0)
         return refuse(Reason::io,
                       "cannot listen on " + kept.listen + ": is the port busy, or the address not ours?");
+    state->pusher.post([state = state.get()] { state->judge_calls(); });
     return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(state)));
 }
 

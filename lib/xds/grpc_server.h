@@ -24,6 +24,7 @@ struct ServerOptions {
     std::string key_file;
     std::string chain_file;
     unsigned reload_seconds = 10;
+    unsigned judge_seconds = 5;      // a call whose token or node has gone ends within this
     std::size_t streams_max = 8192;  // discovery and report streams in all
     std::size_t streams_of_node_max =
         8;  // of one kind: an upgrade runs two ztunnels, a reconnect leaves a dead one

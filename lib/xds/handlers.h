@@ -2,6 +2,7 @@
 // threads call these (memory.h: the worker), several at once: they must be thread-safe and must not wait;
 // what takes time is answered later.
 #pragma once
+#include "lib/base/clock.h"
 #include "lib/base/result.h"
 #include "lib/xds/messages.h"
 #include "lib/xds/transport.h"
@@ -12,8 +13,9 @@
 namespace culvert::xds {
 
 struct Caller {
-    std::string node;  // proven by its token
-    std::string peer;  // "ipv4:10.0.0.1:4711", for logs
+    std::string node;                    // proven by its token
+    std::string peer;                    // "ipv4:10.0.0.1:4711", for logs
+    WallTime expires = WallTime::max();  // of the token
     bool operator==(const Caller&) const = default;
 };
 
@@ -22,6 +24,9 @@ public:
     // `bearer` is what followed "Bearer "; empty: there was none. Refusals: token_rejected; the text goes to
     // our log only.
     virtual Result<Caller> authenticate(std::string_view bearer, std::string_view peer) = 0;
+    // Asked of every call that goes on, every few seconds: one that lives long must not outlive its token nor
+    // its node. Refusals as above.
+    virtual Result<Done> still(const Caller& caller) = 0;
 
 protected:
     ~Authenticator() = default;

@@ -61,13 +61,18 @@ xds::Endpoint ControlPlane::endpoint(const std::string& node) const {
     return endpoint;
 }
 
-std::string ControlPlane::token(const std::string& node) const {
-    return std::string(tokens_.make(node, system_clock().wall()).value().reveal());
+std::string ControlPlane::token(const std::string& node, std::chrono::seconds ttl) const {
+    return std::string(tokens_.make(node, system_clock().wall(), ttl).value().reveal());
 }
 
 void ControlPlane::publish(xds::SnapshotPtr snapshot) {
     published_ = snapshot;
     if (server_) server_->publish(std::move(snapshot));
+}
+
+void ControlPlane::banish(const std::string& node) {
+    std::lock_guard hold(lock_);
+    banished_.insert(node);
 }
 
 void ControlPlane::allow(const std::string& spiffe) {
@@ -90,8 +95,17 @@ std::uint64_t ControlPlane::refused(const std::string& reason) {
 }
 
 Result<xds::Caller> ControlPlane::authenticate(std::string_view bearer, std::string_view peer) {
-    TRY(std::string node, tokens_.verify(bearer, system_clock().wall()));
-    return xds::Caller{std::move(node), std::string(peer)};
+    TRY(tls::NodeClaim claim, tokens_.claim(bearer, system_clock().wall()));
+    xds::Caller caller{std::move(claim.node), std::string(peer), claim.expires};
+    TRY_DONE(still(caller));
+    return caller;
+}
+
+Result<Done> ControlPlane::still(const xds::Caller& caller) {
+    std::lock_guard hold(lock_);
+    if (banished_.contains(caller.node)) return refuse(Reason::token_rejected, "no such node");
+    if (system_clock().wall() >= caller.expires) return refuse(Reason::token_rejected, "expired");
+    return Done{};
 }
 
 void ControlPlane::sign(const xds::Caller&, xds::SignRequest request, xds::SignAnswer answer) {

@@ -52,10 +52,11 @@ public:
     void start();  // on the same port if it ran before
     void stop();
     xds::Endpoint endpoint(const std::string& node = "n1") const;  // for a client on that node
-    std::string token(const std::string& node) const;
+    std::string token(const std::string& node, std::chrono::seconds ttl = tls::token_ttl) const;
     void publish(xds::SnapshotPtr snapshot);
     void serve_as(std::vector<std::string> names);  // writes a new serving certificate
 
+    void banish(const std::string& node);   // it does not exist any more
     void allow(const std::string& spiffe);  // the CA signs for these
     std::map<std::string, xds::PodReport> roll(const std::string& node);
     std::size_t signatures();
@@ -69,6 +70,7 @@ public:
 
 private:
     Result<xds::Caller> authenticate(std::string_view bearer, std::string_view peer) override;
+    Result<Done> still(const xds::Caller& caller) override;
     void sign(const xds::Caller& caller, xds::SignRequest request, xds::SignAnswer answer) override;
     void report(const xds::Caller& caller, xds::Report report, Applied applied) override;
 
@@ -80,6 +82,7 @@ private:
     Happened happened_;
     std::mutex lock_;
     std::set<std::string> allowed_;
+    std::set<std::string> banished_;
     std::size_t signatures_ = 0;
     std::map<std::string, std::map<std::string, xds::PodReport>> roll_;
     std::unique_ptr<xds::GrpcServer> server_;

@@ -57,7 +57,15 @@ TEST_CASE("a caller is the node of its token, and the node must exist") {
         return std::string(office.tokens.make(name, at).value().reveal());
     };
     const WallTime now = office.clock.wall();
-    CHECK(office.gate.authenticate(token("n1", now), "peer") == xds::Caller{"n1", "peer"});
+    const xds::Caller caller = office.gate.authenticate(token("n1", now), "peer").value();
+    CHECK(caller.node == "n1");
+    CHECK(caller.peer == "peer");
+    CHECK(office.gate.still(caller));
+    office.clock.set({tls::token_ttl + tls::token_leeway - std::chrono::seconds(1)});
+    CHECK(office.gate.still(caller));
+    office.clock.set({tls::token_ttl + tls::token_leeway});
+    CHECK(office.gate.still(caller).error().reason == Reason::token_rejected);
+    office.clock.set({});
     for (const std::string& bad :
          {std::string(), std::string("x.y.z"), token("n2", now), token("n1", now - std::chrono::hours(13))})
         CHECK(office.gate.authenticate(bad, "peer").error().reason == Reason::token_rejected);
@@ -66,6 +74,7 @@ TEST_CASE("a caller is the node of its token, and the node must exist") {
     const kube::Object gone = node("n1");
     office.residents.replace(&gone, nullptr);
     CHECK_FALSE(office.gate.authenticate(token("n1", now), "peer"));
+    CHECK(office.gate.still(caller).error().reason == Reason::token_rejected);
 }
 
 TEST_CASE("a node gets certificates for identities of its own living pods and for nobody else [CA-6]") {

@@ -222,6 +222,7 @@ TEST_CASE("a report that is refused or cannot be kept is answered with why, and 
         return reason;
     };
     CHECK(say("n1", {says("a", true, "uid with space")}) == Reason::bad_input);
+    CHECK(say("n9", {says("a", true)}) == Reason::permission);  // a node that is gone, on its last stream
     REQUIRE(::mkdir(scratch.path("enrolled/n1").c_str(), 0700) == 0);  // in the way of its file
     CHECK(say("n1", {says("a", true)}) != Reason::none);
     CHECK(rig.workloads().at("shop/a"));  // believed all the same: the closed side

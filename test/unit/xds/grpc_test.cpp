@@ -161,6 +161,38 @@ TEST_CASE("the token is read again for each stream [X-4]", "[xds][grpc]") {
     REQUIRE(world.wait([&] { return client.told.is_ready.load(); }));
 }
 
+TEST_CASE("a stream ends with its token and begins again with the new one [X-4]", "[xds][grpc]") {
+    xds::ServerOptions options;
+    options.judge_seconds = 1;
+    World world({"localhost"}, options);
+    xds::Endpoint endpoint = world.plane.endpoint();
+    // In force by the leeway alone, for two seconds more.
+    std::ofstream(endpoint.token) << world.plane.token("n1", std::chrono::seconds(2) - tls::token_leeway);
+    Client client(world.plane, endpoint);
+    REQUIRE(world.wait([&] { return client.told.is_ready.load(); }));
+    REQUIRE(world.wait([&] { return client.ends("Error") > 0; }));
+    world.plane.endpoint();  // writes a good one
+    REQUIRE(world.wait([&] { return client.told.up.load(); }));
+}
+
+TEST_CASE("a node that is taken out of the mesh hears nothing more, also on streams that were open [X-4]",
+          "[xds][grpc]") {
+    xds::ServerOptions options;
+    options.judge_seconds = 1;
+    World world({"localhost"}, options);
+    Client client(world.plane, world.plane.endpoint("n1"));
+    Client other(world.plane, world.plane.endpoint("n2"));
+    REQUIRE(world.wait([&] { return client.told.is_ready.load() && other.told.is_ready.load(); }));
+    world.plane.banish("n1");
+    REQUIRE(world.wait([&] { return !client.told.up; }));
+    REQUIRE(world.wait([&] { return world.plane.server().streams().size() == 1; }));
+    world.publisher.set(xds::encode(small_workload(200)));
+    world.publish();
+    REQUIRE(world.wait([&] { return other.told.count() == 102; }));
+    REQUIRE(client.told.count() == 101);
+    REQUIRE(other.ends("Error") == 0);
+}
+
 TEST_CASE("roots are read again at each connect [X-3]", "[xds][grpc]") {
     World world;
     Scratch elsewhere;
