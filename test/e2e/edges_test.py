@@ -123,18 +123,23 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@claim("short connections from one client cost the same at the end as at the beginning [S1]")
+@claim("short connections from one client cost the app and the ztunnels the same at the end as at the beginning")
 def short(scene):
-    total = 60_000 if LONG else 6_000
-    costs = []
+    # One port's tuple space shows itself from some 15,000 connections in TIME_WAIT on (docs/limits.md, bpf.reserved_ports).
+    total, nodes = 60_000 if LONG else 25_000, scene["world"].nodes
+    costs = {"app": [], "ztunnels": []}
     for _ in range(6):
-        before = sum(cpu_seconds(n.ztunnel) for n in scene["world"].nodes)
+        before = sum(cpu_seconds(n.ztunnel) for n in nodes)
         done = scene["client"].run(PYTHON, APP, "short", scene["far"].v4, PORT, total // 6, seconds=400)
-        expect(done.returncode == 0, done.stdout)
-        expect(json.loads(done.stdout)["failed"] == 0, done.stdout)
-        costs.append(sum(cpu_seconds(n.ztunnel) for n in scene["world"].nodes) - before)
+        expect(done.returncode == 0, f"{done.stdout} {done.stderr[-300:]}")
+        said = json.loads(done.stdout)
+        expect(said["failed"] == 0, done.stdout)
+        costs["app"].append(said["cpu"])
+        costs["ztunnels"].append(round(sum(cpu_seconds(n.ztunnel) for n in nodes) - before, 2))
+    print("      CPU seconds of each sixth:", costs)
     # The first round pays for warm-up; noise of a shared machine is well below twice, a colliding tuple space is 30 times.
-    expect(costs[-1] < 2 * max(costs[1], 0.2), f"CPU seconds per sixth: {costs}")
+    for who, spent in costs.items():
+        expect(max(spent[2:]) < 2 * max(spent[1], 0.2), f"{who}: CPU seconds of each sixth: {spent}")
 
 
 @claim("a refused port and an unreachable pod end the client's connection, and say why")
