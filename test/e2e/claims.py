@@ -1,6 +1,7 @@
 """Runs claims one after the other: `@claim("...")` functions of one file, in order, against one world. CTest's skip code is 77."""
 import os
 import pathlib
+import re
 import sys
 import time
 import traceback
@@ -26,6 +27,17 @@ def expect(holds, text):
     """The message carries what was seen."""
     if not holds:
         raise Failure(text)
+
+
+# Last words of a program that found a defect in itself: a sanitizer's or check()'s.
+DEFECTS = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|^bug: ", re.M)
+
+
+def defect(process):
+    """What a process's log says of a defect, from shortly before it; None: nothing."""
+    log = process.text()
+    found = DEFECTS.search(log)
+    return log[max(0, found.start() - 200):found.start() + 3000] if found else None
 
 
 def skip_reason():
@@ -74,12 +86,9 @@ def main(build_world, **options):
                     traceback.print_exc()
         # A sanitizer's report or a bug's last words are a failure even where traffic went on.
         for process in world.processes:
-            log = process.text()
-            if "ERROR: AddressSanitizer" in log or "runtime error:" in log or "\nbug: " in f"\n{log}":
+            if found := defect(process):
                 failed += 1
-                print(f"FAIL  {process.name} reported a defect:")
-                at = max(log.find("ERROR: AddressSanitizer"), log.find("runtime error:"), log.find("bug: "))
-                print(log[max(0, at - 200):at + 3000])
+                print(f"FAIL  {process.name} reported a defect:\n{found}")
         if failed:
             show_logs(world)
     print(f"{len(chosen) - failed} claims hold, {failed} fail")
