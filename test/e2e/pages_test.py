@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The manifests that the pages show are valid, and the flags and variables that they name exist."""
+"""The manifests that the pages show are valid; the paths, flags and variables that they name exist."""
 import os
 import pathlib
 import re
@@ -15,8 +15,25 @@ def help_of(program, word):
     return subprocess.run([BIN / program, word], capture_output=True, text=True, check=True).stdout
 
 
+# `lib/mesh/decide` is decide.h and decide.cpp; `test/unit/*` some files.
+ENDINGS = ("", ".h", ".cpp", ".bpf.c", ".py")
+PATH = re.compile(r"(?<![\w/.:<>@-])((?:\.ci|agent|bench|bpf|cli|cmake|controller|docs|lib|proto|test|tools|ztunnel)/[\w./*-]*[\w*/])")
+
+
+def missing_paths():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")]
+    for page in pages:
+        text = page.read_text()
+        for path in sorted(set(PATH.findall(text))):
+            if not any(any(ROOT.glob(path.rstrip("/") + ending)) for ending in ENDINGS):
+                yield f"{page.relative_to(ROOT)}: there is no {path}"
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            if not (page.parent / target).exists():
+                yield f"{page.relative_to(ROOT)}: there is no {target} to go to"
+
+
 def main():
-    wrong = []
+    wrong = list(missing_paths())
     for page in (ROOT / "docs").glob("*.md"):
         for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)):
             with tempfile.TemporaryDirectory() as folder:
