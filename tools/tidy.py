@@ -107,19 +107,75 @@ def check_lengths(path, lines):
         limit = FILE_LINES_MAX
     if len(lines) > limit and not LONG_FILES.match(path):
         report(path, len(lines), f"{len(lines)} lines; one idea a file, at most {limit}")
+    raw = raw_strings(lines)
     for index, line in enumerate(lines):
-        if len(line) > (160 if path.endswith(".py") else LINE_MAX) and not excused(lines, index) and '"' not in line:
+        if len(line) <= (160 if path.endswith(".py") else LINE_MAX) or excused(lines, index) or index in raw:
+            continue
+        if not LONE_LITERAL.match(line) and not line.startswith("TEST_CASE("):
             report(path, index + 1, f"line of {len(line)} characters, at most {LINE_MAX}")
-    if path.startswith("test/"):
+    if path.startswith("test/") or not re.search(r"\.(cpp|h|c)$", path):
         return
-    start = None
-    for index, line in enumerate(lines):
-        if re.match(r"^[A-Za-z_].*\)( const)?( noexcept)?( override)? \{$|^[A-Za-z_].*\)( const)?$", line):
-            start = index
-        elif line == "}" and start is not None:
-            if index - start > FUNCTION_LINES_MAX and not excused(lines, start):
-                report(path, start + 1, f"function of {index - start} lines, at most {FUNCTION_LINES_MAX}")
-            start = None
+    for start, end in functions("\n".join(lines)):
+        if end - start + 1 > FUNCTION_LINES_MAX and not excused(lines, start):
+            report(path, start + 1, f"function of {end - start + 1} lines, at most {FUNCTION_LINES_MAX}")
+
+
+# A string that stands alone in its line may be long: it cannot be broken without breaking what it says.
+LONE_LITERAL = re.compile(r"""^\s*f?"(?:[^"\\]|\\.)*"[,;)\]}]*$""")
+
+
+def raw_strings(lines):
+    """Indexes of lines that a raw string or a Python text of several lines begins on, goes through or ends on."""
+    text, inside = "\n".join(lines), set()
+    for match in re.finditer(r'R"(\w*)\(.*?\)\1"|"""(?:[^\\]|\\.)*?"""', text, re.S):
+        inside.update(range(text.count("\n", 0, match.start()), text.count("\n", 0, match.end()) + 1))
+    return inside
+
+
+NOT_CODE = re.compile(r'R"(\w*)\(.*?\)\1"|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)+\'(?<!\d)|//[^\n]*|/\*.*?\*/|^\s*#(?:[^\n]*\\\n)*[^\n]*',
+                      re.S | re.M)
+# What stands between the parameters of a function and its body.
+FUNCTION_HEAD = re.compile(r"\)\s*(?:(?:const|noexcept|override|final|mutable|&&?|requires\b[^{;]*|->[^{;]*)\s*)*(?::[^:].*)?$", re.S)
+
+
+def functions(text):
+    """First and last line, from 0, of every function with a body: also in classes, and with a head of several lines."""
+    # Strings, comments and directives become blanks of the same length.
+    text = NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group(0)), re.sub(r"(?<=\d)'(?=\d)", " ", text))
+    at, head_from, begun = 0, 0, None  # begun: where the head began of whose initialisers we have seen a part
+    while at < len(text):
+        if text[at] == ";":
+            head_from, begun = at + 1, None
+        elif text[at] == "}":
+            head_from, begun = at + 1, None
+        elif text[at] == "{":
+            head = re.sub(r"\b(public|protected|private):", "", text[head_from:at])
+            goes_on = begun is not None and re.match(r"\s*(,|$)", head)
+            is_function = goes_on or (FUNCTION_HEAD.search(head) and not head.rstrip().endswith("="))
+            initialiser = re.search(r"[\w>]\s*$", head) and (goes_on or re.search(r"\)[^{;]*:[^:]", head))
+            container = re.search(r"\b(namespace|class|struct|union|extern)\b", head) and not is_function
+            if not container:
+                end = closing(text, at)
+                if initialiser or is_function:
+                    begun = head_from if begun is None else begun
+                if is_function and not initialiser:
+                    first = begun + len(text[begun:]) - len(text[begun:].lstrip())
+                    yield text.count("\n", 0, first), text.count("\n", 0, end)
+                    begun = None
+                at = end
+                head_from = at + 1
+            else:
+                head_from, begun = at + 1, None
+        at += 1
+
+
+def closing(text, at):
+    depth = 0
+    for end in range(at, len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if depth == 0:
+            return end
+    return len(text) - 1
 
 
 AWAIT_FORMS = [

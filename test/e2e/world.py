@@ -471,7 +471,8 @@ class World:
     def sniff(self, netns=None, interface="br0"):
         """Captures whole packets while the body runs; yields a function that says whether bytes were seen in the clear."""
         path = self.dir / f"sniff.{time.monotonic_ns()}.pcap"
-        command = ["nsenter", f"--net=/run/netns/{netns or self.wire_netns}", "tcpdump", "-U", "--immediate-mode", "-n", "-s", "0", "-i", interface, "-w", str(path)]
+        command = ["nsenter", f"--net=/run/netns/{netns or self.wire_netns}", "tcpdump", "-U", "--immediate-mode", "-n", "-s", "0",
+                   "-i", interface, "-w", str(path)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as dump:
             for line in dump.stderr:
                 if "listening on" in line:
