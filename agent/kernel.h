@@ -65,7 +65,7 @@ public:
     virtual Result<Done> release_capture(const Place& place) = 0;
     virtual Result<Done> unsteer(const Place& place) = 0;
     virtual Result<Done> release(const Place& place) = 0;
-    virtual std::vector<KnownPod> known() = 0;  // all that are in the maps
+    virtual std::vector<KnownPod> known() = 0;              // all that are in the maps
     virtual std::string name_of(std::uint64_t cookie) = 0;  // as whom; empty: it is not, or nobody knows
     virtual void forget(std::uint64_t cookie) = 0;  // un-enrols one whose namespace cannot be opened any more
 };

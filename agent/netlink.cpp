@@ -153,11 +153,11 @@ Result<Cut> cut_connections(int netns, bool destroy, const std::function<bool(co
         request.body.idiag_states = ~((1u << TCP_LISTEN) | (1u << TCP_TIME_WAIT));
         TRY_DONE(say(fd.get(), request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP));
         TRY_DONE(read_dump(fd.get(), [&](const nlmsghdr& head) {
-                auto* about = static_cast<const inet_diag_msg*>(NLMSG_DATA(&head));
-                if (!chosen(connection_of(head, *about))) return;
-                ++cut.found;
-                if (destroy && destroy_one(killer.get(), *about)) ++cut.destroyed;
-            }));
+            auto* about = static_cast<const inet_diag_msg*>(NLMSG_DATA(&head));
+            if (!chosen(connection_of(head, *about))) return;
+            ++cut.found;
+            if (destroy && destroy_one(killer.get(), *about)) ++cut.destroyed;
+        }));
     }
     return cut;
 }

@@ -51,8 +51,8 @@ struct Circumstances {
 
 struct Pod {
     PodSpec spec;
-    bool wanted = false;  // spec says member, and this namespace is still the pod's
-    std::string uid;      // spec's, or made of the namespace (decision 14)
+    bool wanted = false;   // spec says member, and this namespace is still the pod's
+    std::string uid;       // spec's, or made of the namespace (decision 14)
     std::string kept_out;  // why it may not have the namespace that it names; empty: it may
     Fd netns;
     io::NetnsId netns_id;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
 constexpr Duration crowd_pause = 1ms;
-constexpr Duration queue_quiet = 20ms;  // an accept queue that stays empty this long has run dry
+constexpr Duration queue_quiet = 20ms;   // an accept queue that stays empty this long has run dry
 constexpr Duration queue_drain = 200ms;  // without a successor they keep coming: then they are refused
 
 // Errors of accept that say nothing of the listener.

@@ -19,9 +19,7 @@ io::Task<void> accept_all(io::Listener listener, ztunnel::PodView& pod, Take tak
     }
 }
 
-io::Task<void> end(ztunnel::PodView& pod) {
-    std::ignore = co_await pod.join();
-}
+io::Task<void> end(ztunnel::PodView& pod) { std::ignore = co_await pod.join(); }
 
 }  // namespace
 

@@ -62,9 +62,7 @@ Task<Result<std::uint64_t>> many_awaits(Loop& loop, int ready, int parked) {
     co_return total;
 }
 
-Task<void> holds(Loop& loop, [[maybe_unused]] Witness witness) {
-    co_await sleep(loop, 1ms);
-}
+Task<void> holds(Loop& loop, [[maybe_unused]] Witness witness) { co_await sleep(loop, 1ms); }
 
 Task<Result<std::unique_ptr<int>>> moves() { co_return std::make_unique<int>(5); }
 
@@ -73,9 +71,7 @@ Task<Result<int>> awaits_moved() {
     co_return *five;
 }
 
-Task<void> parked_forever(Loop&, Event& event) {
-    co_await event.wait();
-}
+Task<void> parked_forever(Loop&, Event& event) { co_await event.wait(); }
 
 Task<void> parked_below(Loop& loop, Event& event) { co_await parked_forever(loop, event); }
 
