@@ -1,5 +1,7 @@
 #include "lib/base/log.h"
 
+#include "lib/base/escape.h"
+
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/async.h>
@@ -74,17 +76,11 @@ State& state() {
 
 void quoted(std::string& out, std::string_view text) {
     out += '"';
-    for (char c : text) {
-        if (c == '"' || c == '\\')
-            out += '\\', out += c;
-        else if (c == '\n')
-            out += "\\n";
-        else if (c == '\t')
-            out += "\\t";
-        else if (static_cast<unsigned char>(c) < 0x20)
-            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-        else
-            out += c;
+    while (!text.empty()) {
+        std::size_t plain = std::min(text.find_first_of("\"\\"), text.size());
+        append_escaped(out, text.substr(0, plain));
+        if (plain < text.size()) out += '\\', out += text[plain++];
+        text.remove_prefix(plain);
     }
     out += '"';
 }
@@ -96,7 +92,7 @@ void value(std::string& out, const Field& field, bool json) {
         if (json)
             quoted(out, plain->text);
         else
-            out += plain->text;
+            append_escaped(out, plain->text);
     } else if (auto* number = std::get_if<std::uint64_t>(&field.value))
         out += std::to_string(*number);
     else
@@ -122,7 +118,8 @@ std::string format(bool json, WallTime at, Level level, std::string_view target,
         }
         return out + "}";
     }
-    out = fmt::format("{}\t{}\t{}\t{}", time, word, target, message);
+    out = fmt::format("{}\t{}\t{}\t", time, word, target);
+    append_escaped(out, message);
     char before = '\t';
     for (const Field& field : fields) {
         out += before;

@@ -1,5 +1,6 @@
 #include "lib/kube/manifests.h"
 
+#include "lib/base/escape.h"
 #include "lib/base/fd.h"
 #include "lib/kube/decode.h"
 #include "lib/kube/yaml.h"
@@ -113,7 +114,7 @@ std::string Problem::to_string() const {
     if (!field.empty()) out += field + ": ";
     out += message;
     if (!fix.empty()) out += "; " + fix;
-    return out;
+    return escaped(out);  // names and values are a manifest's
 }
 
 bool Parsed::good() const { return all_good(problems); }

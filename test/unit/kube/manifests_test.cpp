@@ -292,3 +292,14 @@ TEST_CASE("ages decide: creationTimestamp first, then file and order", "[kube]")
     CHECK(older(undated, later));
     CHECK_FALSE(older(later, undated));
 }
+
+TEST_CASE("what a manifest says stands on the one line of its problem", "[kube]") {
+    const auto parsed =
+        parse_manifest("a\nb.yaml", "apiVersion: v1\nkind: \"Po\\nd: fine\\e[2J\"\nmetadata: {name: x}\n");
+    REQUIRE(parsed.problems.size() == 1);
+    const std::string line = parsed.problems[0].to_string();
+    INFO(line);
+    CHECK(line.starts_with("a\\nb.yaml:"));
+    CHECK(line.find("Po\\nd: fine\\u001b[2J") != std::string::npos);
+    CHECK(line.find('\n') == std::string::npos);
+}
