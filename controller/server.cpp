@@ -2,12 +2,15 @@
 
 #include "controller/authority.h"
 #include "controller/engine.h"
+#include "controller/occupancy.h"
 #include "controller/status.h"
 #include "lib/base/log.h"
 #include "lib/control/server.h"
 #include "lib/io/uring.h"
 #include "lib/tls/state_directory.h"
 #include "lib/xds/grpc_server.h"
+
+#include <sys/prctl.h>
 
 namespace culvert::controller {
 namespace {
@@ -45,6 +48,7 @@ void log_ready(const Options& options, std::uint16_t port, std::uint16_t status_
 // In the order of construction: each part uses only those above it, except where a comment says who stops
 // first.
 struct Server::Inside {
+    Fd occupied;
     Options options;
     Registry metrics;
     tls::Authority authority;
@@ -149,10 +153,14 @@ Server::Server(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::start(const Options& options) {
+    // The mesh's root key and the tokens' are in this process's memory: no core dump, no ptrace by others.
+    ::prctl(PR_SET_DUMPABLE, 0);
+    TRY(Fd occupied, occupy(options.state_dir));
     const WallTime now = system_clock().wall();
     TRY(tls::Authority authority, tls::Authority::open(options.state_dir, options.mesh.trust_domain, now));
     TRY(tls::TokenKey tokens, tls::TokenKey::open(options.state_dir));
     auto inside = std::make_unique<Inside>(options, std::move(authority), std::move(tokens));
+    inside->occupied = std::move(occupied);
     TRY_DONE(inside->start_engine());
     TRY_DONE(inside->start_grpc());
     TRY_DONE(inside->start_control());

@@ -1,11 +1,18 @@
 // The control port's answers, and the command line.
 #include "controller/flags.h"
+#include "controller/server.h"
 #include "controller/status.h"
+
+#include "test/support/scratch.h"
 
 #include <catch2/catch.hpp>
 
+#include <sys/prctl.h>
+#include <unistd.h>
+
 using namespace culvert;
 using namespace culvert::controller;
+using namespace culvert::test;
 
 namespace {
 
@@ -70,6 +77,26 @@ TEST_CASE("refusals are counted by reason, in metrics too") {
     CHECK(port.refusals.list() == std::vector<std::pair<std::string, std::uint64_t>>{{"token_rejected", 2}});
     CHECK(port.get("/metrics").body.find("culvert_controller_refused_total{reason=\"token_rejected\"} 2") !=
           std::string::npos);
+}
+
+TEST_CASE("a controller's memory is nobody else's, and its state directory is its own alone") {
+    const Scratch scratch;
+    Options options;
+    options.state_dir = scratch.path("state");
+    options.manifests = scratch.path();
+    options.listen = "127.0.0.1:0";
+    options.status = "127.0.0.1:0";
+    auto first = Server::start(options);
+    REQUIRE(first);
+    CHECK(::prctl(PR_GET_DUMPABLE) == 0);
+    ::prctl(PR_SET_DUMPABLE, 1);  // a sanitizer looks into this process at its end
+    auto second = Server::start(options);
+    REQUIRE_FALSE(second);
+    CHECK(second.error().text == "another controller (process " + std::to_string(::getpid()) + ") uses " +
+                                     options.state_dir + ": stop it, or name another --state-dir");
+    first->reset();
+    CHECK(Server::start(options));
+    ::prctl(PR_SET_DUMPABLE, 1);
 }
 
 TEST_CASE("the command line teaches, and refuses what it does not know") {
