@@ -70,7 +70,7 @@ void run_file(const char* path, h2::Role role) {
 }  // namespace
 
 TEST_CASE("a server keeps RFC 9113, at once, byte by byte and handed over at each byte [H-20] [H-26] [H-29] "
-          "[H-31]") {
+          "[H-31] [S20]") {
     run_file("test/vectors/h2/server.txt", h2::Role::server);
 }
 
