@@ -79,7 +79,7 @@ TEST_CASE("refusals are counted by reason, in metrics too") {
           std::string::npos);
 }
 
-TEST_CASE("a controller's memory is nobody else's, and its state directory is its own alone") {
+TEST_CASE("a controller's memory is nobody else's, and its state directory is its own alone [S23]") {
     const Scratch scratch;
     Options options;
     options.state_dir = scratch.path("state");
