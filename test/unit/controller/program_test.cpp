@@ -241,7 +241,8 @@ TEST_CASE("enrolment reaches nodes by report, and survives kill -9 of the contro
     REQUIRE(node.sees([](const auto& d) { return d.workload(pod_a) && !hbone(d); }));
     report(controller, "n1", {{"uid-a", "shop", "a", true, "", false}});
     REQUIRE(node.sees(hbone));
-    CHECK(controller.get("/status").body.find("\"enrolled\": 1") != std::string::npos);
+    REQUIRE(controller.happened.wait(
+        [&] { return controller.get("/status").body.find("\"enrolled\": 1") != std::string::npos; }));
 
     auto read = [&](const std::string& name) {
         std::ifstream file(controller.scratch.path("state/" + name));
