@@ -283,6 +283,8 @@ std::string config_dump(const DumpInput& input) {
         out["certificates"].push_back(certificate_json(each));
     out["workloadState"] = Json::object();
     for (const auto& pod : input.pods) out["workloadState"][pod->uid] = pod_state(*pod, input.connections);
+    out["refusals"] = Json::object();
+    for (const auto& [reason, count] : input.refusals) out["refusals"][reason] = count;
     return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

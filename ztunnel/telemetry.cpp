@@ -123,6 +123,12 @@ Labels with_flag(Labels labels, std::string_view flag) {
     return labels;
 }
 
+constexpr std::string_view refused_family = "culvert_connections_refused";
+
+Labels refused_labels(Direction direction, Reason why) {
+    return {{"direction", std::string(word(direction))}, {"reason", std::string(word(why))}};
+}
+
 }  // namespace
 
 std::string_view word(Direction direction) {
@@ -173,11 +179,23 @@ FlowRef Telemetry::flow(Ends ends) {
 void Telemetry::refused(Direction direction, Reason why) {
     Counter*& counter = refused_[static_cast<std::size_t>(direction)][static_cast<std::size_t>(why)];
     if (!counter) {
-        counter = &registry_.counter(
-            "culvert_connections_refused", "Connections that were refused or did not end cleanly, by reason",
-            {{"direction", std::string(word(direction))}, {"reason", std::string(word(why))}});
+        counter = &registry_.counter(refused_family,
+                                     "Connections that were refused or did not end cleanly, by reason",
+                                     refused_labels(direction, why));
     }
     counter->add();
+}
+
+std::map<std::string, std::uint64_t> refusals_of(const Registry& registry) {
+    std::map<std::string, std::uint64_t> out;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(Reason::last_); ++i) {
+        const Reason why = static_cast<Reason>(i);
+        std::uint64_t count = 0;
+        for (Direction direction : {Direction::outbound, Direction::inbound})
+            count += registry.count_of(refused_family, refused_labels(direction, why));
+        if (count != 0) out.emplace(word(why), count);
+    }
+    return out;
 }
 
 std::uint64_t Telemetry::refusals(Direction direction, Reason why) const {

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -107,5 +108,8 @@ private:
     std::array<Refused, 2> refused_{};
     std::array<Gauge*, 2> sockets_open_{};
 };
+
+// What every shard of the program refused, by reason, those that happened: for /config_dump.
+std::map<std::string, std::uint64_t> refusals_of(const Registry& registry);
 
 }  // namespace culvert::ztunnel

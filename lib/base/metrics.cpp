@@ -82,6 +82,14 @@ void Registry::sample(std::string_view name, std::string_view help, std::functio
     family(name, help, Kind::gauge).read = std::move(read);
 }
 
+std::uint64_t Registry::count_of(std::string_view name, const Labels& labels) const {
+    std::lock_guard held(lock_);
+    auto family = families_.find(name);
+    if (family == families_.end()) return 0;
+    auto counter = family->second.counters.find(printed(labels));
+    return counter == family->second.counters.end() ? 0 : counter->second.value();
+}
+
 std::string Registry::render() const {
     std::lock_guard held(lock_);
     std::string out;

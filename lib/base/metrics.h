@@ -65,6 +65,8 @@ public:
     // Called at each scrape, for values that somebody else keeps (open descriptors, a BPF map).
     void sample(std::string_view name, std::string_view help, std::function<std::int64_t()> read);
 
+    // Of one series; 0 if there is none.
+    std::uint64_t count_of(std::string_view name, const Labels& labels) const;
     // OpenMetrics text, ends with "# EOF". Families without a series are left out.
     std::string render() const;
 

@@ -51,7 +51,8 @@ TEST_CASE("the dump has the names and shapes that istioctl parses [A-5]", "[dump
                     .pods = {pod},
                     .connections = {{"u", Direction::outbound, *Address::parse("10.0.0.1:5"),
                                      *Address::parse("10.96.0.1:80"), *Address::parse("10.0.0.2:15008"),
-                                     Protocol::hbone}}};
+                                     Protocol::hbone}},
+                    .refusals = {{"policy_denied", 3}}};
     auto dump = nlohmann::json::parse(config_dump(input));
     for (auto key : {"workloads", "services", "policies", "stagedServices", "staticConfig", "version",
                      "config", "certificates", "workloadState"})
@@ -67,6 +68,7 @@ TEST_CASE("the dump has the names and shapes that istioctl parses [A-5]", "[dump
     CHECK(dump["certificates"][0]["state"] == "Initializing");
     CHECK(dump["workloadState"]["u"]["state"] == "Up");
     CHECK(dump["workloadState"]["u"]["connections"]["outbound"][0]["actualDst"] == "10.0.0.2:15008");
+    CHECK(dump["refusals"] == nlohmann::json{{"policy_denied", 3}});
 }
 
 TEST_CASE("a dump before anything has arrived is complete and empty [A-5]", "[dump]") {

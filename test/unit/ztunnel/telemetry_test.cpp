@@ -101,6 +101,8 @@ TEST_CASE("an early failure is a warning and no metric [L-1] [M-8]") {
     CHECK(metrics.find("istio_tcp_connections_opened") == std::string::npos);
     CHECK(metrics.find("culvert_connections_refused_total{direction=\"outbound\","
                        "reason=\"downgrade_refused\"} 1") != std::string::npos);
+    CHECK(ztunnel::refusals_of(pair.world.node(0).metrics) ==
+          std::map<std::string, std::uint64_t>{{"downgrade_refused", 1}});
 }
 
 TEST_CASE("under a flood of refusals access lines are sampled, and what was left out is counted [S21]") {
