@@ -6,7 +6,6 @@
 #include "lib/xds/worker.h"
 
 #include <atomic>
-#include <chrono>
 #include <utility>
 
 namespace culvert::agent {
@@ -14,18 +13,14 @@ namespace culvert::agent {
 struct Reports::Inside {
     Inside(const Settings& settings, xds::Endpoint endpoint)
         : transport(xds::grpc_report_transport(worker, std::move(endpoint))),
-          session(worker, *transport, settings.node_name) {}
+          session(worker, *transport, settings.node_name) {
+        session.on_sync([this](bool now) { in_sync = now; });
+    }
 
     xds::ThreadWorker worker{"reports", system_clock()};
     std::unique_ptr<xds::ReportTransport> transport;
+    std::atomic<bool> in_sync = false;  // before the session, which writes it
     xds::ReportSession session;
-    std::atomic<bool> in_sync = false;
-
-    void watch() {  // on the worker
-        using namespace std::chrono_literals;
-        in_sync = session.in_sync();
-        worker.after(250ms, [this] { watch(); });
-    }
 };
 
 Reports::Reports(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
@@ -60,10 +55,7 @@ void Reports::say(std::map<std::string, Enrolment> now) {
     if (std::exchange(started_, true)) return;
     // Not earlier: a stream begins with the whole picture, and an empty one would take every pod out of the
     // mesh.
-    inside_->worker.post([inside = inside_.get()] {
-        inside->session.start();
-        inside->watch();
-    });
+    inside_->worker.post([inside = inside_.get()] { inside->session.start(); });
 }
 
 bool Reports::in_sync() const { return inside_->in_sync; }

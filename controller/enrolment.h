@@ -33,7 +33,8 @@ public:
     static Result<Enrolments> open(std::string directory);
 
     // Takes a report of `node`. Returns the names ("shop/web") of the pods about which something changed. A
-    // report with too many or impossible names is refused with bad_input and changes nothing.
+    // report with impossible names is refused with bad_input, one with too many with limit; neither changes
+    // anything.
     Result<std::vector<std::string>> apply(const std::string& node, const xds::Report& report);
     // To disk, before the mesh is told. Fails with io.
     Result<Done> save(const std::string& node) const;

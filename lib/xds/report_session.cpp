@@ -57,8 +57,23 @@ void ReportSession::open() {
     flush();
 }
 
-// One report at a time: what changes meanwhile is said once, as it is then.
+void ReportSession::on_sync(std::function<void(bool)> told) {
+    on_sync_ = std::move(told);
+    was_in_sync_ = in_sync();
+    on_sync_(was_in_sync_);
+}
+
+void ReportSession::tell_sync() {
+    if (const bool now = in_sync(); std::exchange(was_in_sync_, now) != now) on_sync_(now);
+}
+
 void ReportSession::flush() {
+    say_what_changed();
+    tell_sync();
+}
+
+// One report at a time: what changes meanwhile is said once, as it is then.
+void ReportSession::say_what_changed() {
     if (!open_ || outstanding_ != 0 || (said_all_ && changed_.empty())) return;
     Report report{node_, !said_all_, ++sequence_, {}};
     if (report.snapshot) {
@@ -95,6 +110,7 @@ void ReportSession::acknowledged(std::uint64_t sequence) {
 void ReportSession::closed(StreamEnd end) {
     open_ = false;
     said_all_ = false;
+    tell_sync();
     if (stopped_) return;
     Duration wait = reconnect_.after(end, worker_.clock().now() - opened_at_, worker_.random());
     log::warn("report", "stream ended", {log::text("end", word(end.kind)), log::text("error", end.text)});

@@ -7,6 +7,7 @@
 #include "lib/xds/transport.h"
 #include "lib/xds/worker.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -30,6 +31,8 @@ public:
     void set(PodReport pod);  // replaces what was said of this uid
     void remove(std::string_view uid);
     bool in_sync() const;  // the controller has acknowledged everything
+    // Told at once, and whenever it changes.
+    void on_sync(std::function<void(bool in_sync)> told);
 
 private:
     void acknowledged(std::uint64_t sequence) override;
@@ -37,6 +40,8 @@ private:
     void open();
     void flush();
     void expect_acknowledgement();
+    void say_what_changed();
+    void tell_sync();
 
     Worker& worker_;
     ReportTransport& transport_;
@@ -50,6 +55,8 @@ private:
     bool open_ = false;
     bool said_all_ = false;
     bool stopped_ = false;
+    bool was_in_sync_ = false;
+    std::function<void(bool)> on_sync_ = [](bool) {};
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

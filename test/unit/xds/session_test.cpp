@@ -310,6 +310,9 @@ TEST_CASE("the controller's roll always becomes the node's, over losses and rest
         server.set_delay(30ms);
         auto transport = server.report_transport("node:n1");
         xds::ReportSession session(worker, *transport, "n1");
+        bool told = true;
+        session.on_sync([&](bool now) { told = now; });
+        REQUIRE_FALSE(told);
         session.start();
         std::map<std::string, xds::PodReport> truth;
         for (int step = 0; step < 100; ++step) {
@@ -327,10 +330,13 @@ TEST_CASE("the controller's roll always becomes the node's, over losses and rest
                 truth[report.uid] = report;
                 session.set(report);
             }
+            REQUIRE(told == session.in_sync());
             worker.advance(Duration(static_cast<std::int64_t>(worker.random().below(40'000'000))));
+            REQUIRE(told == session.in_sync());
         }
         server.set_up(true);
         worker.advance(1min);
+        REQUIRE(told);
         REQUIRE(session.in_sync());
         REQUIRE(roll.nodes["n1"] == truth);
         session.stop();
