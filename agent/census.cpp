@@ -84,10 +84,7 @@ void Census::abandon(Pod& pod) {
     ztunnels_.untell(pod.uid);
     // Descriptors would keep the namespace alive; the kernel keeps what is in it captured as long as it
     // lives.
-    Pod fresh;
-    fresh.spec = pod.spec;
-    fresh.wanted = pod.wanted;
-    pod = std::move(fresh);
+    pod.forget_place();
 }
 
 void Census::find_namespace(Pod& pod) {
@@ -101,12 +98,9 @@ void Census::find_namespace(Pod& pod) {
 void Census::keep_out(Pod& pod, std::string reason) {
     if (!pod.uid.empty() && ztunnels_.told(pod.uid)) ztunnels_.untell(pod.uid);
     Step before = pod.step;
-    Pod fresh;
-    fresh.spec = std::move(pod.spec);
-    fresh.wanted = pod.wanted;
-    fresh.step = before;  // only a change is logged
-    fresh.kept_out = std::move(reason);
-    pod = std::move(fresh);
+    pod.forget_place();
+    pod.step = before;  // only a change is logged
+    pod.kept_out = std::move(reason);
 }
 
 // Whom the maps have a namespace as may be gone from the manifests, or have another namespace by now.
@@ -145,9 +139,7 @@ void Census::round() {
     if (!snapshot_) return;
     if (changed_) follow_manifests();
     std::erase_if(leaving_, [&](const std::unique_ptr<Pod>& pod) {
-        Step before = pod->step;
-        advance(*pod, kernel_, ztunnels_, now());
-        log_step(*pod, before);
+        look_after(*pod);
         return pod->step == Step::out;
     });
     for (auto& [key, pod] : pods_) find_namespace(*pod);

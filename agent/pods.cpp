@@ -104,6 +104,19 @@ Admission Pod::admission() const {
     return now;
 }
 
+std::string Pod::why_outside() const {
+    if (spec.membership != Membership::member) return std::string(word(spec.membership));
+    if (!error.empty()) return error;
+    return step == Step::enrolled ? std::string() : std::string(word(step));
+}
+
+void Pod::forget_place() {
+    Pod fresh;
+    fresh.spec = std::move(spec);
+    fresh.wanted = wanted;
+    *this = std::move(fresh);
+}
+
 Result<Done> open_namespace(Pod& pod) {
     struct stat about{};
     if (::stat(pod.spec.netns_path.c_str(), &about) != 0) return refuse(Reason::closed);

@@ -72,6 +72,11 @@ struct Pod {
 
     Place place() const { return {cookie, netns_id.inode, netns.get()}; }
     Admission admission() const;  // what of spec.ips is really there, as the maps should have it
+    // Captured and steered in the kernel: whether ztunnel serves it is another question, and shown beside.
+    bool enrolled() const { return wanted && step == Step::enrolled; }
+    std::string why_outside() const;  // empty if enrolled and served
+    // As if nobody had found its namespace yet. What is in the kernel stays.
+    void forget_place();
 };
 
 // Opens the pod's namespace if it is there now. closed: not yet.
