@@ -14,13 +14,36 @@ const Value& value_at(const void* at) {
 
 }  // namespace
 
-Result<Json> Json::parse(std::string_view text) {
-    try {
-        auto document = std::make_shared<const Value>(Value::parse(text));
+struct Made {
+    static Json from(Value value) {
+        auto document = std::make_shared<const Value>(std::move(value));
         Json json;
         json.at_ = document.get();
         json.document_ = std::move(document);
         return json;
+    }
+    static const Value& in(const Json& json) { return value_at(json.at_); }
+};
+
+Json Json::of(std::string_view text) { return Made::from(text); }
+Json Json::of(std::int64_t number) { return Made::from(number); }
+Json Json::of(bool flag) { return Made::from(flag); }
+
+Json Json::array(const std::vector<Json>& items) {
+    Value all = Value::array();
+    for (const Json& item : items) all.push_back(Made::in(item));
+    return Made::from(std::move(all));
+}
+
+Json Json::object(const std::vector<std::pair<std::string, Json>>& members) {
+    Value all = Value::object();
+    for (const auto& [name, member] : members) all[name] = Made::in(member);
+    return Made::from(std::move(all));
+}
+
+Result<Json> Json::parse(std::string_view text) {
+    try {
+        return Made::from(Value::parse(text));
     } catch (const Value::exception& error) {
         return refuse(Reason::bad_input, std::string("not JSON: ") + error.what());
     }

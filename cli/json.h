@@ -1,6 +1,7 @@
-// JSON as the command line reads it: a value that never throws and never fails to answer. A missing member is
-// an empty value, a wrong type its default: what is shown is a table for people, and a newer program may say
-// more than we know. The one adapter of nlohmann-json here.
+// JSON as the command line reads and writes it: a value that never throws and never fails to answer. A
+// missing member is an empty value, a wrong type its default: what is shown is a table for people, and a
+// newer program may say more than we know. Text that is no UTF-8 is written with its bad bytes replaced. The
+// one adapter of nlohmann-json here.
 #pragma once
 #include "lib/base/result.h"
 
@@ -8,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace culvert::cli {
@@ -16,6 +18,12 @@ class Json {
 public:
     Json() = default;
     static Result<Json> parse(std::string_view text);  // bad_input, with the place
+    static Json of(std::string_view text);
+    static Json of(const char* text) { return of(std::string_view(text)); }
+    static Json of(std::int64_t number);
+    static Json of(bool flag);
+    static Json array(const std::vector<Json>& items);
+    static Json object(const std::vector<std::pair<std::string, Json>>& members);  // in this order
 
     Json operator[](std::string_view member) const;
     std::vector<Json> items() const;        // of an array, or the values of an object
@@ -27,6 +35,7 @@ public:
     std::string dump() const;  // indented
 
 private:
+    friend struct Made;
     // Shares the document and points into it.
     std::shared_ptr<const void> document_;
     const void* at_ = nullptr;

@@ -2,8 +2,6 @@
 
 #include "cli/table.h"
 
-#include <fmt/format.h>
-
 namespace culvert::cli {
 namespace {
 
@@ -11,18 +9,11 @@ struct Finding {
     std::string where, what, fix;
 };
 
-std::string quoted(std::string_view text) {
-    std::string out = "\"";
-    for (char c : text) {
-        if (c == '"' || c == '\\')
-            out += '\\', out += c;
-        else if (static_cast<unsigned char>(c) < 0x20)
-            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-        else
-            out += c;
-    }
-    return out + '"';
-}
+// By the kernel's programs on this node, its ztunnel, or the controller.
+struct Refused {
+    std::string where, reason;
+    std::int64_t times = 0;
+};
 
 void find_in_controller(const Answers& answers, std::vector<Finding>& findings) {
     if (!answers.controller) {
@@ -63,7 +54,13 @@ void find_in_ztunnel(const Answers& answers, std::vector<Finding>& findings) {
         findings.push_back(
             {"ztunnel", answers.ready.error().to_string(),
              "look at its log; enrolled pods are refused, never in the clear, until it is ready"});
-    if (!answers.ztunnel) return;
+    if (!answers.ztunnel) {
+        // One that is not there has been said already.
+        if (answers.ready || answers.ready.error().reason != answers.ztunnel.error().reason)
+            findings.push_back({"ztunnel", "no configuration dump: " + answers.ztunnel.error().to_string(),
+                                "look at its log, or say where it is: --ztunnel ADDRESS:15000"});
+        return;
+    }
     for (const Json& certificate : (*answers.ztunnel)["certificates"].items())
         if (certificate["state"].text() != "Available")
             findings.push_back({certificate["identity"].text(), "certificate: " + certificate["state"].text(),
@@ -85,10 +82,22 @@ std::string node_table(const Json& controller) {
     return table.to_string();
 }
 
-std::string refusal_table(const Json& agent) {
-    Table table({"REFUSED BECAUSE", "TIMES"});
-    Json refusals = agent["refusals"];
-    for (const std::string& reason : refusals.keys()) table.add({reason, refusals[reason].text()});
+void add_refusals(std::vector<Refused>& all, std::string_view where, const Json& counts) {
+    for (const std::string& reason : counts.keys())
+        all.push_back({std::string(where), reason, counts[reason].number()});
+}
+
+std::vector<Refused> refusals_in(const Answers& answers) {
+    std::vector<Refused> all;
+    if (answers.agent) add_refusals(all, "kernel", (*answers.agent)["refusals"]);
+    if (answers.ztunnel) add_refusals(all, "ztunnel", (*answers.ztunnel)["refusals"]);
+    if (answers.controller) add_refusals(all, "controller", (*answers.controller)["refused"]);
+    return all;
+}
+
+std::string refusal_table(const std::vector<Refused>& refusals) {
+    Table table({"WHERE", "REFUSED BECAUSE", "TIMES"});
+    for (const Refused& one : refusals) table.add({one.where, one.reason, std::to_string(one.times)});
     return table.empty() ? "" : "\n" + table.to_string();
 }
 
@@ -102,12 +111,30 @@ std::string findings_text(const std::vector<Finding>& findings) {
     return out;
 }
 
-std::string findings_json(const std::vector<Finding>& findings) {
-    std::string out;
-    for (const Finding& finding : findings)
-        out += fmt::format("{}{{\"where\":{},\"what\":{},\"fix\":{}}}", out.empty() ? "" : ",",
-                           quoted(finding.where), quoted(finding.what), quoted(finding.fix));
-    return "[" + out + "]";
+Json findings_json(const std::vector<Finding>& findings) {
+    std::vector<Json> all;
+    for (const Finding& one : findings)
+        all.push_back(Json::object(
+            {{"where", Json::of(one.where)}, {"what", Json::of(one.what)}, {"fix", Json::of(one.fix)}}));
+    return Json::array(all);
+}
+
+Json refusals_json(const std::vector<Refused>& refusals) {
+    std::vector<Json> all;
+    for (const Refused& one : refusals)
+        all.push_back(Json::object({{"where", Json::of(one.where)},
+                                    {"reason", Json::of(one.reason)},
+                                    {"times", Json::of(one.times)}}));
+    return Json::array(all);
+}
+
+Json ztunnel_json(const Answers& answers) {
+    if (!answers.ztunnel) return {};
+    std::vector<Json> certificates;
+    for (const Json& one : (*answers.ztunnel)["certificates"].items())
+        certificates.push_back(Json::object({{"identity", one["identity"]}, {"state", one["state"]}}));
+    return Json::object(
+        {{"ready", Json::of(answers.ready.has_value())}, {"certificates", Json::array(certificates)}});
 }
 
 }  // namespace
@@ -118,15 +145,21 @@ Report report_status(const Answers& answers) {
     find_in_agent(answers, findings);
     find_in_ztunnel(answers, findings);
 
+    const std::vector<Refused> refusals = refusals_in(answers);
+
     Report report;
     report.healthy = findings.empty();
     if (answers.controller) report.text += node_table(*answers.controller) + "\n";
-    if (answers.agent) report.text += pod_table(*answers.agent) + refusal_table(*answers.agent);
-    report.text += findings_text(findings);
-    report.json =
-        fmt::format("{{\"healthy\":{},\"findings\":{},\"controller\":{},\"agent\":{}}}\n", report.healthy,
-                    findings_json(findings), answers.controller ? answers.controller->dump() : "null",
-                    answers.agent ? answers.agent->dump() : "null");
+    if (answers.agent) report.text += pod_table(*answers.agent);
+    report.text += refusal_table(refusals) + findings_text(findings);
+    report.json = Json::object({{"healthy", Json::of(report.healthy)},
+                                {"findings", findings_json(findings)},
+                                {"refusals", refusals_json(refusals)},
+                                {"controller", answers.controller.value_or(Json())},
+                                {"agent", answers.agent.value_or(Json())},
+                                {"ztunnel", ztunnel_json(answers)}})
+                      .dump() +
+                  "\n";
     return report;
 }
 

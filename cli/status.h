@@ -14,8 +14,10 @@ struct Answers {
 
 struct Report {
     std::string text;  // for people
-    std::string json;  // for programs: {"healthy":..., "findings":[...], "controller":..., "agent":...,
-                       // "ztunnel":...}
+    // For programs: {"healthy", "findings": [{"where", "what", "fix"}], "refusals": [{"where", "reason",
+    // "times"}], "controller": its /status, "agent": its /status, "ztunnel": {"ready", "certificates":
+    // [{"identity", "state"}]}}; null for a part that did not answer.
+    std::string json;
     bool healthy = false;
 };
 

@@ -93,6 +93,44 @@ TEST_CASE("status is well only when every part answers and nothing is wrong", "[
     CHECK(report_status(silent).text.find("agent: connect_refused") != std::string::npos);
 }
 
+TEST_CASE("refusals of the kernel, of ztunnel and of the controller stand in one table and in the JSON",
+          "[cli]") {
+    Answers answers{json(R"({"refused":{"token_rejected":4}})"), json(R"({"refusals":{"no_record":3}})"),
+                    json(R"({"refusals":{"policy_denied":2}})"), std::string("ready\n")};
+    Report report = report_status(answers);
+    CHECK(report.healthy);  // a refusal is the mesh at work
+    CHECK(report.text.find("WHERE        REFUSED BECAUSE   TIMES\n"
+                           "kernel       no_record         3\n"
+                           "ztunnel      policy_denied     2\n"
+                           "controller   token_rejected    4\n") != std::string::npos);
+    auto refusals = json(report.json)["refusals"].items();
+    REQUIRE(refusals.size() == 3);
+    CHECK(refusals[1]["where"].text() == "ztunnel");
+    CHECK(refusals[1]["reason"].text() == "policy_denied");
+    CHECK(refusals[1]["times"].number() == 2);
+}
+
+TEST_CASE("a ztunnel without a configuration dump is a finding, one that is not there is one", "[cli]") {
+    Answers answers{json("{}"), json("{}"), refuse(Reason::timed_out), std::string("ready\n")};
+    CHECK_FALSE(report_status(answers).healthy);
+    CHECK(report_status(answers).text.find("ztunnel: no configuration dump: timed_out") != std::string::npos);
+    CHECK(json(report_status(answers).json)["ztunnel"].empty());
+    answers.ready = refuse(Reason::timed_out);
+    CHECK(json(report_status(answers).json)["findings"].items().size() == 1);
+}
+
+TEST_CASE("the JSON of status has every part that answered, whatever bytes its texts are made of", "[cli]") {
+    Answers answers{
+        json("{}"), json(R"({"node":"n1"})"),
+        json(R"({"certificates":[{"identity":"spiffe://x","state":"Available","certChain":[]}]})"),
+        refuse(Reason::bad_input, "\xff\xfe \"quoted\"\n")};
+    Json report = json(report_status(answers).json);
+    CHECK(report["agent"]["node"].text() == "n1");
+    CHECK(report["ztunnel"]["certificates"].items().at(0)["state"].text() == "Available");
+    CHECK_FALSE(report["ztunnel"]["ready"].is_true());
+    CHECK(report["findings"].items().at(0)["what"].text().find("\"quoted\"\n") != std::string::npos);
+}
+
 TEST_CASE("JSON that is none, or of another shape, yields an error or empty values, never an exception",
           "[cli]") {
     CHECK_FALSE(Json::parse("{"));
