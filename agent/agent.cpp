@@ -1,6 +1,5 @@
 #include "agent/agent.h"
 
-#include "agent/json.h"
 #include "agent/netlink.h"
 #include "agent/os.h"
 #include "agent/privileges.h"
@@ -139,14 +138,20 @@ Agent::Agent(const Settings& settings, Opened opened)
                settings.sweeping, opened.node_cookie},
               *capture_, zds_),
       reports_(std::move(opened.reports)), signals_(std::move(opened.signals)),
-      addresses_(std::move(opened.addresses)), tasks_(loop_), last_(loop_), control_(loop_, tasks_) {}
+      addresses_(std::move(opened.addresses)), port_({settings_, root_, ztunnel_, census_, zds_, *capture_,
+                                                      reports_.get(), loop_, [this] { changed_.set(); }}),
+      tasks_(loop_), last_(loop_), control_(loop_, tasks_) {}
 
-Agent::~Agent() { watch_.reset(); }  // its thread posts to the loop: it ends first
+Agent::~Agent() {
+    watch_.reset();  // its thread posts to the loop: it ends first
+    if (tasks_.children() == 0) return;
+    tasks_.cancel();  // start() failed half-way
+    loop_.run_until_idle();
+}
 
 Result<Done> Agent::open_doors() {
     TRY_DONE(zds_.listen(settings_.zds_path));
-    TRY_DONE(
-        control_.listen(settings_.control, [this](const h1::Request& request) { return answer(request); }));
+    TRY_DONE(control_.listen(settings_.control, port_.routes()));
     auto learn = [this](kube::SnapshotPtr snapshot) {
         loop_.post_message([this, snapshot] {
             census_.learn(snapshot);
@@ -157,19 +162,28 @@ Result<Done> Agent::open_doors() {
     return Done{};
 }
 
-void Agent::run() {
+Result<Done> Agent::run() {
     log::info("agent", "watching node " + settings_.node_name,
               {log::text("manifests", settings_.manifests), log::text("zds", settings_.zds_path),
                log::address("control", settings_.control)});
-    tasks_.start(zds_.serve());
-    tasks_.start(keep_census());
-    tasks_.start(tick());
-    tasks_.start(watch_addresses());
-    tasks_.start(hear_refusals());
-    last_.start(wait_for_signal());
-    loop_.run();
+    Result<Done> ran = begin();
+    if (ran)
+        loop_.run();
+    else
+        loop_.run_until_idle();
     watch_.reset();
     log::info("agent", "leaving; capture stays in place");
+    return ran;
+}
+
+// All or nothing: an agent that does not hear of changes would show a mesh that is not there.
+Result<Done> Agent::begin() {
+    if (last_.start(wait_for_signal()) &&
+        tasks_.start(zds_.serve(), keep_census(), tick(), watch_addresses(), hear_refusals()))
+        return Done{};
+    tasks_.cancel();
+    last_.cancel();
+    return refuse(Reason::limit, "no memory for the agent's tasks");
 }
 
 io::Task<Result<Done>> Agent::wait_for_signal() {
@@ -190,7 +204,17 @@ io::Task<Result<Done>> Agent::keep_census() {
 void Agent::look() {
     census_.round();
     follow_watches();
+    port_.forget_the_gone();
     report();
+}
+
+void Agent::report() {
+    if (!reports_ || !census_.knows_manifests()) return;
+    std::map<std::string, Enrolment> now;
+    for (const auto& [key, pod] : census_.pods())
+        now[key] = {pod->uid.empty() ? key : pod->uid, pod->spec.namespace_, pod->spec.name, pod->enrolled(),
+                    pod->enrolled() ? std::string() : pod->why_outside()};
+    reports_->say(std::move(now));
 }
 
 io::Task<Result<Done>> Agent::tick() {
@@ -224,7 +248,7 @@ io::Task<Result<Done>> Agent::watch_addresses() {
 io::Task<Result<Done>> Agent::hear_refusals() {
     for (;;) {
         CO_TRY_DONE(co_await io::readable(loop_, capture_->refusals_fd()));
-        capture_->drain([this](const Refusal& refusal) { note(refusal); });
+        capture_->drain([this](const Refusal& refusal) { port_.note(refusal); });
     }
 }
 

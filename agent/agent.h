@@ -6,10 +6,9 @@
 // logging, the manifests' watch and reports, which talk to it through its mailbox.
 #pragma once
 #include "agent/census.h"
+#include "agent/control_port.h"
 #include "agent/reports.h"
 #include "agent/settings.h"
-#include "agent/status.h"
-#include "lib/base/metrics.h"
 #include "lib/control/server.h"
 #include "lib/io/scope.h"
 
@@ -21,12 +20,13 @@ class Agent {
 public:
     static Result<std::unique_ptr<Agent>> start(const Settings& settings);
     ~Agent();
-    void run();  // until SIGTERM or SIGINT
+    Result<Done> run();  // until SIGTERM or SIGINT
 
 private:
     struct Opened;  // what start() has in hand
     Agent(const Settings& settings, Opened opened);
     Result<Done> open_doors();
+    Result<Done> begin();
 
     io::Task<Result<Done>> keep_census();
     io::Task<Result<Done>> tick();
@@ -36,13 +36,7 @@ private:
 
     void look();  // one round of the census, and what follows from it
     void follow_watches();
-    void note(const Refusal& refusal);
     void report();
-    Status status();
-    std::vector<StatusProblem> problems() const;
-    std::vector<std::string> pending() const;
-    h1::Response answer(const h1::Request& request);
-    std::string metrics();
 
     Settings settings_;
     Group root_;
@@ -56,11 +50,7 @@ private:
     std::unique_ptr<kube::Watch> watch_;
     Fd signals_;
     Fd addresses_;  // an epoll of the pods' netlink sockets: one task waits for all
-    std::map<std::string, std::map<std::string, std::uint64_t>>
-        refusals_;  // by pod and word; pods of the census only
-    std::deque<RecentRefusal> recent_;
-    Registry registry_;
-    std::map<std::string, std::uint64_t, std::less<>> counted_;  // outcomes already in the registry
+    ControlPort port_;
     io::Scope tasks_;
     io::Scope last_;  // waits for the signal, then for tasks_
     control::Server control_;

@@ -70,8 +70,12 @@ int run(const agent::Settings& settings) {
     culvert::Result<culvert::Done> logging = start_log(settings);
     if (!logging) return complain(logging.error());
     culvert::Result<std::unique_ptr<agent::Agent>> started = agent::Agent::start(settings);
-    if (started) (*started)->run();
-    int outcome = started ? 0 : complain(started.error());
+    culvert::Result<culvert::Done> ran = culvert::Done{};
+    if (started)
+        ran = (*started)->run();
+    else
+        ran = culvert::refuse(std::move(started));
+    int outcome = ran ? 0 : complain(ran.error());
     if (started) started->reset();
     culvert::log::stop();
     return outcome;

@@ -92,8 +92,9 @@ void ZdsServer::let_in(io::PacketSocket socket) {
 
 io::Task<Result<Done>> ZdsServer::attend(Place at) {
     Connection& connection = **at;
-    connection.scope.start(listen_to(connection));
-    connection.scope.start(talk_to(connection));
+    // Without memory for both it is as if the ztunnel had gone: it comes again.
+    if (!connection.scope.start(listen_to(connection), talk_to(connection)))
+        log::warn("zds", "no memory to serve a ztunnel");
     co_await connection.scope.join();
     log::info("zds", "ztunnel disconnected",
               {log::number("pid", static_cast<std::uint64_t>(connection.pid))});

@@ -135,9 +135,8 @@ Result<Done> Server::Inside::start_control() {
     loop = std::make_unique<io::Loop>(std::move(driver));
     scope = std::make_unique<io::Scope>(*loop);
     control = std::make_unique<control::Server>(*loop, *scope);
-    TRY(status_port, control->listen(*at, [this](const h1::Request& request) {
-        return answer({board, refusals, metrics, [this] { return grpc->streams(); }}, request);
-    }));
+    TRY(status_port,
+        control->listen(*at, routes({board, refusals, metrics, [this] { return grpc->streams(); }, *loop})));
     return Done{};
 }
 

@@ -1,29 +1,35 @@
 #include "controller/status.h"
 
-#include "lib/control/server.h"
+#include "lib/io/loop.h"
 
 namespace culvert::controller {
+namespace {
 
-h1::Response answer(const StatusParts& parts, const h1::Request& request) {
-    if (request.method != "GET" && request.method != "HEAD") return control::method_not_allowed("GET, HEAD");
+std::vector<std::string> pending(const Board& board) {
+    const PicturePtr picture = board.get();
+    if (picture && picture->ready) return {};
+    return {"manifests"};
+}
+
+std::string document(const StatusParts& parts) {
     const PicturePtr picture = parts.board.get();
-    if (request.path == "/healthz/ready") {
-        if (picture && picture->ready) return {.status = 200, .body = "ready\n"};
-        return {.status = 503, .body = "not ready: the manifests could not be read yet\n"};
-    }
-    if (request.path == "/metrics") {
-        return {.status = 200,
-                .content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                .body = parts.metrics.render()};
-    }
-    if (request.path == "/status") {
-        if (!picture)
-            return {.status = 200, .content_type = "application/json", .body = "{\"ready\": false}\n"};
-        return {.status = 200,
-                .content_type = "application/json",
-                .body = status_json(*picture, parts.streams(), parts.refusals.list())};
-    }
-    return control::not_found();
+    if (!picture) return "{\"ready\": false}\n";
+    return status_json(*picture, parts.streams(), parts.refusals.list());
+}
+
+io::Task<Result<std::string>> parked(const io::Loop& loop) { co_return "control\n" + loop.parked(); }
+
+}  // namespace
+
+control::Routes routes(StatusParts parts) {
+    auto show = [parts](const h1::Request&) {
+        return control::at_once({.content_type = "application/json", .body = document(parts)});
+    };
+    control::Routes all = control::metrics([&metrics = parts.metrics] { return metrics.render(); });
+    all.push_back({"/status", control::reads, show});
+    all.push_back(control::readiness([&board = parts.board] { return pending(board); }));
+    all.push_back(control::tasks([&loop = parts.loop] { return parked(loop); }));
+    return all;
 }
 
 }  // namespace culvert::controller

@@ -6,26 +6,29 @@
 //                    "streams": [{"id", "peer", "synced", "rejected", "error"}]}], "refused": {reason:
 //                    count}}
 //   /metrics         OpenMetrics
-//   /healthz/ready   200 "ready" once the first manifests are published, 503 before
+//   /healthz/ready   200 "ready" once the first manifests are published, 500 before
+//   /debug/tasks     who is parked where on the control loop
 // Answers are made on the control loop from values that other threads left; nothing waits.
 #pragma once
 #include "controller/picture.h"
 #include "controller/refusals.h"
 #include "lib/base/metrics.h"
-#include "lib/h1/message.h"
+#include "lib/control/routes.h"
 #include "lib/xds/grpc_server.h"
 
 #include <functional>
 
 namespace culvert::controller {
 
+// All of it outlives the routes.
 struct StatusParts {
     const Board& board;
     const Refusals& refusals;
     const Registry& metrics;
     std::function<std::vector<xds::StreamStatus>()> streams;
+    const io::Loop& loop;
 };
-h1::Response answer(const StatusParts& parts, const h1::Request& request);
+control::Routes routes(StatusParts parts);
 
 // The document of /status; pure.
 std::string status_json(const Picture& picture, const std::vector<xds::StreamStatus>& streams,

@@ -2,8 +2,6 @@
 
 #include "lib/base/log.h"
 
-#include <algorithm>
-
 namespace culvert::ztunnel {
 namespace {
 
@@ -15,42 +13,12 @@ constexpr std::string_view index_page = R"(<!DOCTYPE html><title>ztunnel</title>
 </ul>
 )";
 
-constexpr std::string_view open_metrics = "application/openmetrics-text";
 constexpr std::string_view logging_help =
     "usage: POST /logging\n       POST /logging?level=LEVEL\n       POST "
     "/logging?level=TARGET=LEVEL,TARGET=LEVEL\n"
     "LEVEL is one of off, error, warn, info, debug, trace; add &reset to return to the default first\n";
 
-}  // namespace
-
-Result<Done> Admin::listen(const Config& config) {
-    const std::pair<Address, h1::Response (Admin::*)(const h1::Request&)> wanted[] = {
-        {config.admin, &Admin::admin},
-        {config.stats, &Admin::metrics},
-        {config.readiness, &Admin::readiness}};
-    for (const auto& [at, answer] : wanted) {
-        TRY(std::uint16_t port, server_.listen(at, [this, answer](const h1::Request& request) {
-            return (this->*answer)(request);
-        }));
-        ports_.push_back(port);
-    }
-    return Done{};
-}
-
-h1::Response Admin::admin(const h1::Request& request) {
-    if (request.path == "/")
-        return {.content_type = "text/html; charset=utf-8", .body = std::string(index_page)};
-    if (request.path == "/config_dump") return {.content_type = "application/json", .body = sources_.dump()};
-    if (request.path == "/debug/tasks") return {.body = sources_.tasks()};
-    if (request.path == "/logging") return logging(request);
-    if (request.path != "/quitquitquit") return control::not_found();
-    if (request.method != "POST") return control::method_not_allowed("POST");
-    sources_.quit();
-    return {.body = "shutdown now\n"};
-}
-
-h1::Response Admin::logging(const h1::Request& request) {
-    if (request.method != "POST") return control::method_not_allowed("POST");
+control::Answer logging(const h1::Request& request) {
     std::string level;
     bool reset = false;
     for (const h1::Field& field : h1::parse_query(request.query)) {
@@ -58,28 +26,41 @@ h1::Response Admin::logging(const h1::Request& request) {
         if (field.name == "reset") reset = true;
     }
     auto changed = log::change_filter(level, reset);
-    if (!changed) return {.status = 400, .body = changed.error().text + "\n" + std::string(logging_help)};
-    return {.body = "current log level is " + *changed + "\n"};
+    if (!changed)
+        return control::at_once(
+            {.status = 400, .body = changed.error().text + "\n" + std::string(logging_help)});
+    return control::at_once({.body = "current log level is " + *changed + "\n"});
 }
 
-h1::Response Admin::metrics(const h1::Request& request) {
-    if (request.path != "/metrics" && request.path != "/stats/prometheus") return control::not_found();
-    if (request.method != "GET" && request.method != "HEAD") return control::method_not_allowed("GET");
-    bool open = request.accepts(open_metrics, false);
-    return {.content_type = open ? "application/openmetrics-text;charset=utf-8;version=1.0.0"
-                                 : "text/plain; charset=utf-8",
-            .body = sources_.metrics.render()};
+control::Answer index(const h1::Request&) {
+    return control::at_once({.content_type = "text/html; charset=utf-8", .body = std::string(index_page)});
 }
 
-h1::Response Admin::readiness(const h1::Request& request) {
-    if (request.path != "/healthz/ready") return control::not_found();
-    if (request.method != "GET") return control::method_not_allowed("GET");
-    std::vector<std::string> pending = sources_.pending();
-    if (pending.empty()) return {.body = "ready\n"};
-    std::ranges::sort(pending);
-    std::string names;
-    for (const std::string& name : pending) names += (names.empty() ? "" : ", ") + name;
-    return {.status = 500, .body = "not ready, pending: " + names + "\n"};
+}  // namespace
+
+Result<Done> Admin::listen(const Config& config) {
+    const std::pair<Address, control::Routes> wanted[] = {
+        {config.admin, admin()},
+        {config.stats, control::metrics([this] { return sources_.metrics.render(); })},
+        {config.readiness, {control::readiness(sources_.pending)}}};
+    for (const auto& [at, routes] : wanted) {
+        TRY(std::uint16_t port, server_.listen(at, routes));
+        ports_.push_back(port);
+    }
+    return Done{};
+}
+
+control::Routes Admin::admin() const {
+    auto dump = [this](const h1::Request&) { return control::body_of("application/json", sources_.dump()); };
+    auto quit = [this](const h1::Request&) {
+        sources_.quit();
+        return control::at_once({.body = "shutdown now\n"});
+    };
+    return {{"/", "", index},
+            {"/config_dump", "", dump},
+            control::tasks(sources_.tasks),
+            {"/logging", "POST", logging},
+            {"/quitquitquit", "POST", quit}};
 }
 
 }  // namespace culvert::ztunnel

@@ -1,5 +1,6 @@
 // ztunnel's control ports (wire.md 8.2 to 8.4): admin, metrics (M-1) and readiness.
-// On the control loop; answers are made from what the node hands in, never from a data loop's own state.
+// On the control loop; answers are made from what the node hands in, which asks data loops and never waits
+// for one in a way that would hold the control loop up.
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/control/server.h"
@@ -15,9 +16,9 @@ class Admin {
 public:
     // What the node provides; all called on the control loop.
     struct Sources {
-        std::function<std::string()> dump;
-        std::function<std::vector<std::string>()> pending;  // what readiness waits for
-        std::function<std::string()> tasks;                 // who is parked where, of every loop
+        std::function<io::Task<Result<std::string>>()> dump;
+        std::function<std::vector<std::string>()> pending;     // what readiness waits for
+        std::function<io::Task<Result<std::string>>()> tasks;  // who is parked where, of every loop
         std::function<void()> quit;
         const Registry& metrics;
     };
@@ -30,10 +31,7 @@ public:
     const std::vector<std::uint16_t>& ports() const { return ports_; }
 
 private:
-    h1::Response admin(const h1::Request& request);
-    h1::Response logging(const h1::Request& request);
-    h1::Response metrics(const h1::Request& request);
-    h1::Response readiness(const h1::Request& request);
+    control::Routes admin() const;
 
     control::Server server_;
     Sources sources_;

@@ -80,8 +80,7 @@ Result<Done> DnsServer::start() {
                            {.role = role, .reuse_port = options_.reuse_port, .mark = options_.mark}));
     io::ListenOptions listening{.role = role, .reuse_port = options_.reuse_port, .mark = options_.mark};
     TRY(listener_, io::Listener::open(loop_, where, at, listening));
-    scope_.start(receive());
-    scope_.start(accept());
+    if (!scope_.start(receive(), accept())) return refuse(Reason::limit);
     return Done{};
 }
 

@@ -4,6 +4,7 @@
 #include "lib/io/uring.h"
 #include "ztunnel/call.h"
 #include "ztunnel/config_dump.h"
+#include "ztunnel/telemetry.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -11,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <future>
+#include <algorithm>
 
 namespace culvert::ztunnel {
 
@@ -20,7 +21,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Duration idle_look = 50ms;
-constexpr auto gather_wait = 2s;  // a data loop answers within a turn; one that does not is shown as empty
+constexpr Duration gather_wait = 2s;  // a data loop answers within a turn
+constexpr Duration cut_again = 50ms;  // there was no memory for it
 
 void raise_descriptor_limit() {
     rlimit files{};
@@ -109,12 +111,21 @@ void Node::sample_process() {
                     [] { return static_cast<std::int64_t>(log::dropped_lines()); });
 }
 
-Result<Done> Node::start() {
+Result<Done> Node::open_ports() {
     TRY_DONE(admin_.listen(config_));
+    if (!naming_.start(zds_->run())) return refuse(Reason::limit, "no memory to follow the agent");
+    return Done{};
+}
+
+Result<Done> Node::start() {
+    if (auto opened = open_ports(); !opened) {
+        scope_.cancel();  // the ports before the one that is busy
+        loop_.run_until_idle();
+        return opened;
+    }
     std::vector<Worker*> all;
     for (auto& worker : workers_) all.push_back(worker.get());
     for (Worker* worker : all) worker->start(all);
-    naming_.start(zds_->run());
     thread_ = std::thread([this] {
         pthread_setname_np(pthread_self(), "control");
         loop_.run();
@@ -134,21 +145,13 @@ void Node::publish(mesh::DirectoryPtr directory) {
     for (auto& worker : workers_) worker->publish(directory);
 }
 
-// What each data loop says of itself. Blocks the control loop for a turn of theirs: they never wait for it.
-template <class T> std::vector<T> Node::gather(T (*read)(Worker& worker)) {
-    std::vector<std::future<T>> asked;
-    for (auto& worker : workers_) {
-        auto answer = std::make_shared<std::promise<T>>();
-        asked.push_back(answer->get_future());
-        worker->loop().post_message([answer, read, &it = *worker] { answer->set_value(read(it)); });
-    }
-    std::vector<T> out;
-    for (auto& each : asked)
-        if (each.wait_for(gather_wait) == std::future_status::ready) out.push_back(each.get());
-    return out;
+template <class T> std::vector<io::Task<Result<T>>> Node::ask_all(Question<T> question) {
+    std::vector<io::Task<Result<T>>> asked;
+    for (auto& worker : workers_) asked.push_back((*worker.*question)(loop_));
+    return asked;
 }
 
-std::string Node::dump() {
+io::Task<Result<std::string>> Node::dump() {
     DumpInput input;
     {
         std::lock_guard held(directory_lock_);
@@ -157,16 +160,24 @@ std::string Node::dump() {
     input.certificates = certs_.list();
     input.pods = pods_->list();
     input.config = shown(config_);
-    for (auto& lines : gather(+[](Worker& worker) { return worker.shard().connections().list(); }))
-        input.connections.insert(input.connections.end(), lines.begin(), lines.end());
-    return config_dump(input);
+    input.refusals = refusals_of(metrics_);
+    auto asked = ask_all(&Worker::connections);
+    auto answers = co_await gather(loop_, gather_wait, std::move(asked));
+    for (auto& lines : answers) {
+        if (lines)
+            input.connections.insert(input.connections.end(), lines->begin(), lines->end());
+        else
+            log::warn("node", "a data loop does not answer: its connections are not in the dump");
+    }
+    co_return config_dump(input);
 }
 
-std::string Node::tasks() {
+io::Task<Result<std::string>> Node::tasks() {
     std::string out = "control\n" + loop_.parked();
-    for (const std::string& each : gather(+[](Worker& worker) { return worker.loop().parked(); }))
-        out += "\ndata\n" + each;
-    return out;
+    auto asked = ask_all(&Worker::parked);
+    auto answers = co_await gather(loop_, gather_wait, std::move(asked));
+    for (const auto& each : answers) out += "\ndata\n" + each.value_or("no answer: it does not turn\n");
+    co_return out;
 }
 
 std::vector<std::string> Node::pending() const {
@@ -176,38 +187,39 @@ std::vector<std::string> Node::pending() const {
     return out;
 }
 
-io::Task<bool> Node::all_idle() {
-    for (auto& worker : workers_) {
-        std::move_only_function<Result<bool>()> look = [&it = *worker] {
-            return Result<bool>(it.shard().connections().size() == 0);
-        };
-        io::Loop& there = worker->loop();
-        auto idle = co_await call(loop_, there, std::move(look));
-        if (!idle || !*idle) co_return false;
-    }
-    co_return true;
-}
-
 io::Task<void> Node::end() {
     zds_->stop();
     co_await naming_.join();
-    co_await pods_->drain();
+    auto drained = co_await pods_->drain();
+    if (!drained)
+        log::warn("node", "not every pod was drained", {log::text("error", drained.error().to_string())});
     const Instant until = loop_.now() + config_.drain;
-    for (;;) {
-        bool idle = co_await all_idle();
-        if (idle || loop_.now() >= until) break;
+    while (loop_.now() < until) {
+        auto asked = ask_all(&Worker::open_connections);
+        auto open = co_await gather(loop_, gather_wait, std::move(asked));
+        if (std::ranges::all_of(open, [](const auto& count) { return count == 0; })) break;
         auto slept = co_await io::sleep(loop_, idle_look);
         if (!slept) break;
     }
-    co_await pods_->cut_all(Reason::draining);
+    for (;;) {
+        auto cut = co_await pods_->cut_all(Reason::draining);
+        if (cut) break;
+        auto slept = co_await io::sleep(loop_, cut_again);
+        if (!slept) break;
+    }
     scope_.cancel();
     co_await scope_.join();
     loop_.stop();
 }
 
+// The end comes, whatever there is memory for at the moment.
+void Node::begin_end() {
+    if (!ending_.start(end())) loop_.post_message([this] { begin_end(); });
+}
+
 void Node::drain_and_stop() {
     log::info("node", "draining", {log::number("seconds", static_cast<std::uint64_t>(config_.drain / 1s))});
-    loop_.post_message([this] { ending_.start(end()); });
+    loop_.post_message([this] { begin_end(); });
     thread_.join();
     xds_worker_.post([this] { feed_->stop(); });
     xds_worker_.stop();

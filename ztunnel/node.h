@@ -24,7 +24,8 @@ namespace culvert::ztunnel {
 
 class Node {
 public:
-    // Errors are the machine's or the configuration's: main prints them and exits with 1.
+    // Errors of make() and start() are the machine's or the configuration's: main prints them and exits with
+    // 1. Nothing runs after one of them.
     static Result<std::unique_ptr<Node>> make(Config config);
     ~Node();
     Node(const Node&) = delete;
@@ -38,14 +39,16 @@ public:
 private:
     explicit Node(Config config, std::unique_ptr<io::Driver> driver);
     Result<Done> make_workers();
+    Result<Done> open_ports();
     void sample_process();
-    std::string dump();
+    io::Task<Result<std::string>> dump();
     std::vector<std::string> pending() const;
-    std::string tasks();
+    io::Task<Result<std::string>> tasks();
     void publish(mesh::DirectoryPtr directory);
-    template <class T> std::vector<T> gather(T (*read)(Worker& worker));
+    template <class T> using Question = io::Task<Result<T>> (Worker::*)(io::Loop& here);
+    template <class T> std::vector<io::Task<Result<T>>> ask_all(Question<T> question);
+    void begin_end();
     io::Task<void> end();
-    io::Task<bool> all_idle();
 
     Config config_;
     Registry metrics_;

@@ -2,7 +2,6 @@
 
 #include "lib/base/log.h"
 #include "lib/io/netns.h"
-#include "ztunnel/call.h"
 #include "ztunnel/worker.h"
 
 #include <arpa/inet.h>
@@ -18,6 +17,8 @@ struct Pods::Kept {
     Fd network_namespace;
     io::NetnsId id;
     Worker* listening = nullptr;
+    bool drained = false;
+    bool closed = false;
 };
 
 namespace {
@@ -82,7 +83,11 @@ io::Task<Result<Done>> Pods::add(PodSpec spec) {
     kept->listening = workers_[std::hash<std::string>{}(spec.uid) % workers_.size()];
     Result<Done> opened = co_await open(*kept);
     if (!opened) {
-        co_await close(*kept, Reason::pod_removed);
+        auto closed = co_await close(*kept, Reason::pod_removed);
+        if (!closed) {
+            kept->id = {};  // not the one it asks for: whoever names the pod again ends this one first
+            pods_.insert_or_assign(spec.uid, std::move(kept));
+        }
         co_return opened;
     }
     log::info("pods", "serving",
@@ -96,41 +101,32 @@ io::Task<Result<Done>> Pods::add(PodSpec spec) {
 
 // A door on every worker first, so that nothing that is accepted finds none.
 io::Task<Result<Done>> Pods::open(Kept& pod) {
+    const std::string& uid = pod.info->uid;
     for (Worker* worker : workers_) {
-        std::move_only_function<Result<Done>()> open_door = [worker, info = pod.info]() -> Result<Done> {
-            worker->open_door(info);
-            return Done{};
-        };
-        CO_TRY_DONE(co_await call(loop_, worker->loop(), std::move(open_door)));
+        CO_TRY_DONE(co_await worker->open_door(loop_, pod.info));
     }
-    std::move_only_function<Result<Done>()> listen = [worker = pod.listening, uid = pod.info->uid,
-                                                      doors = doors_] { return worker->listen(uid, doors); };
-    io::Loop& there = pod.listening->loop();
-    co_return co_await call(loop_, there, std::move(listen));
+    co_return co_await pod.listening->listen(loop_, uid, doors_);
 }
 
 // The listening worker first: from then on nothing new comes. Returns when everything has really ended.
-io::Task<void> Pods::close(Kept& pod, Reason why) {
-    std::vector<Worker*> order = {pod.listening};
-    for (Worker* worker : workers_)
-        if (worker != pod.listening) order.push_back(worker);
-    for (Worker* worker : order) {
-        std::move_only_function<io::Task<void>()> end = [worker, uid = pod.info->uid, why] {
-            return worker->close_door(uid, why);
-        };
-        auto closed = co_await run_there(loop_, worker->scope(), std::move(end));
-        if (!closed) co_return;
+io::Task<Result<Done>> Pods::close(Kept& pod, Reason why) {
+    const std::string& uid = pod.info->uid;
+    CO_TRY_DONE(co_await pod.listening->close_door(loop_, uid, why));
+    for (Worker* worker : workers_) {
+        CO_TRY_DONE(co_await worker->close_door(loop_, uid, why));
     }
+    co_return Done{};
 }
 
 io::Task<Result<Done>> Pods::remove(std::string uid) {
-    auto node = pods_.extract(uid);
-    if (node.empty()) co_return Done{};
-    active_.set(static_cast<std::int64_t>(pods_.size()));
-    Kept& kept = *node.mapped();
-    co_await close(kept, Reason::pod_removed);
+    auto found = pods_.find(uid);
+    if (found == pods_.end()) co_return Done{};
+    Kept& kept = *found->second;
+    CO_TRY_DONE(co_await close(kept, Reason::pod_removed));
     stopped_.add();
     log::info("pods", "no longer serving", {log::text("pod", kept.info->name), log::text("uid", uid)});
+    pods_.erase(uid);
+    active_.set(static_cast<std::int64_t>(pods_.size()));
     co_return Done{};
 }
 
@@ -141,26 +137,37 @@ std::vector<std::string> Pods::uids() const {
 }
 
 // All pods at once: each waits a moment for its accept queues to run dry.
-io::Task<void> Pods::drain() {
+io::Task<Result<Done>> Pods::drain() {
     io::Scope draining(loop_);
-    for (const auto& [uid, kept] : pods_) draining.start(drain_one(kept->listening, uid));
+    bool all = true;
+    for (const auto& [uid, kept] : pods_) all = draining.start(drain_one(*kept)) && all;
     co_await draining.join();
+    for (const auto& [uid, kept] : pods_) all = all && kept->drained;
+    if (!all) co_return refuse(Reason::limit);
+    co_return Done{};
 }
 
-io::Task<void> Pods::drain_one(Worker* listening, std::string uid) {
-    std::move_only_function<io::Task<void>()> stop = [listening, uid] {
-        return listening->stop_listening(uid);
-    };
-    auto stopped = co_await run_there(loop_, listening->scope(), std::move(stop));
+io::Task<void> Pods::drain_one(Kept& pod) {
+    const std::string& uid = pod.info->uid;
+    auto stopped = co_await pod.listening->stop_listening(loop_, uid);
     if (!stopped) co_return;
-    for (Worker* worker : workers_) worker->loop().post_message([worker, uid] { worker->drain(uid); });
+    for (Worker* worker : workers_) worker->drain(uid);
+    pod.drained = true;
 }
 
-io::Task<void> Pods::cut_all(Reason why) {
+io::Task<Result<Done>> Pods::cut_all(Reason why) {
     io::Scope closing(loop_);
-    for (const auto& [uid, kept] : pods_) closing.start(close(*kept, why));
+    bool all = true;
+    for (const auto& [uid, kept] : pods_) all = closing.start(end_one(*kept, why)) && all;
     co_await closing.join();
-    pods_.clear();
+    std::erase_if(pods_, [](const auto& each) { return each.second->closed; });
+    if (!all || !pods_.empty()) co_return refuse(Reason::limit);
+    co_return Done{};
+}
+
+io::Task<void> Pods::end_one(Kept& pod, Reason why) {
+    auto closed = co_await close(pod, why);
+    pod.closed = closed.has_value();
 }
 
 std::vector<std::shared_ptr<const PodInfo>> Pods::list() const {

@@ -32,7 +32,8 @@ public:
     virtual ~PodKeeper() = default;
     // Idempotent for the same namespace (by device and inode); another namespace replaces the pod (Z-6).
     virtual io::Task<Result<Done>> add(PodSpec spec) = 0;
-    // Unknown is fine (Z-6). Returns when every connection has really ended.
+    // Unknown is fine (Z-6). Returns when every connection has really ended; after an error the pod is still
+    // known, and may be removed again.
     virtual io::Task<Result<Done>> remove(std::string uid) = 0;
     virtual std::vector<std::string> uids() const = 0;
 };
@@ -48,9 +49,11 @@ public:
     std::vector<std::string> uids() const override;
 
     // For the end of the process: neither add() nor remove() runs then or later.
-    // No new connection is accepted, links say GOAWAY; what runs goes on (H-36).
-    io::Task<void> drain();
-    io::Task<void> cut_all(Reason why);
+    // No new connection is accepted, links say GOAWAY; what runs goes on (H-36). An error of one pod does not
+    // hinder the others.
+    io::Task<Result<Done>> drain();
+    // After an error some are left: to be asked again.
+    io::Task<Result<Done>> cut_all(Reason why);
 
     // For /config_dump's workloadState.
     std::vector<std::shared_ptr<const PodInfo>> list() const;
@@ -58,8 +61,9 @@ public:
 private:
     struct Kept;
     io::Task<Result<Done>> open(Kept& pod);
-    io::Task<void> close(Kept& pod, Reason why);
-    io::Task<void> drain_one(Worker* listening, std::string uid);
+    io::Task<Result<Done>> close(Kept& pod, Reason why);
+    io::Task<void> drain_one(Kept& pod);
+    io::Task<void> end_one(Kept& pod, Reason why);
 
     io::Loop& loop_;
     std::vector<Worker*> workers_;

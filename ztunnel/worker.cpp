@@ -3,6 +3,7 @@
 #include "bpf/abi.h"
 #include "lib/base/log.h"
 #include "lib/io/uring.h"
+#include "ztunnel/call.h"
 #include "ztunnel/dns_server.h"
 
 #include <pthread.h>
@@ -82,12 +83,47 @@ Worker::Door* Worker::door(const std::string& uid) {
     return found == doors_.end() ? nullptr : found->second.get();
 }
 
-void Worker::open_door(std::shared_ptr<const PodInfo> info) {
-    std::string uid = info->uid;
-    doors_.insert_or_assign(uid, std::make_unique<Door>(*this, std::move(info)));
+io::Task<Result<Done>> Worker::open_door(io::Loop& here, std::shared_ptr<const PodInfo> info) {
+    return call<Done>(here, loop_, [this, info = std::move(info)] {
+        doors_.insert_or_assign(info->uid, std::make_unique<Door>(*this, info));
+        return Done{};
+    });
 }
 
-Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
+io::Task<Result<Done>> Worker::listen(io::Loop& here, std::string uid, Doors doors) {
+    return call<Done>(here, loop_, [this, uid = std::move(uid), doors = std::move(doors)] {
+        return listen_here(uid, doors);
+    });
+}
+
+io::Task<Result<Done>> Worker::stop_listening(io::Loop& here, std::string uid) {
+    return call_task<Done>(here, scope_, [this, uid = std::move(uid)] { return stop_listening_here(uid); });
+}
+
+io::Task<Result<Done>> Worker::close_door(io::Loop& here, std::string uid, Reason why) {
+    return call_task<Done>(here, scope_,
+                           [this, uid = std::move(uid), why] { return close_door_here(uid, why); });
+}
+
+io::Task<Result<std::vector<ConnectionLine>>> Worker::connections(io::Loop& here) {
+    return call<std::vector<ConnectionLine>>(here, loop_, [this] { return shard_->connections().list(); });
+}
+
+io::Task<Result<std::size_t>> Worker::open_connections(io::Loop& here) {
+    return call<std::size_t>(here, loop_, [this] { return shard_->connections().size(); });
+}
+
+io::Task<Result<std::string>> Worker::parked(io::Loop& here) {
+    return call<std::string>(here, loop_, [this] { return loop_.parked(); });
+}
+
+void Worker::drain(std::string uid) {
+    loop_.post_message([this, uid = std::move(uid)] {
+        if (Door* pod = door(uid)) pod->view.drain();
+    });
+}
+
+Result<Done> Worker::listen_here(const std::string& uid, const Doors& doors) {
     Door* pod = door(uid);
     if (!pod) return refuse(Reason::pod_removed);
     const struct {
@@ -116,7 +152,10 @@ Result<Done> Worker::listen(const std::string& uid, const Doors& doors) {
     }
     TRY_DONE(serve_dns(*pod, doors));
     pod->ports = std::move(ports);
-    for (auto& port : pod->ports) pod->accepting.start(accept_all(*pod, port->listener, port->enter));
+    // Half-open until the door is closed, as after every other error.
+    for (auto& port : pod->ports)
+        if (!pod->accepting.start(accept_all(*pod, port->listener, port->enter)))
+            return refuse(Reason::limit, "no memory to listen for pod " + uid);
     return Done{};
 }
 
@@ -180,22 +219,19 @@ io::Task<void> Worker::take_queued(Door& pod, io::Listener& listener, Enter ente
     }
 }
 
-io::Task<void> Worker::stop_listening(std::string uid) {
+io::Task<Result<Done>> Worker::stop_listening_here(std::string uid) {
     Door* pod = door(uid);
-    if (!pod) co_return;
+    if (!pod) co_return Done{};
     pod->accepting.cancel();
     co_await pod->accepting.join();
     for (auto& port : pod->ports) co_await take_queued(*pod, port->listener, port->enter);
     pod->ports.clear();
+    co_return Done{};
 }
 
-void Worker::drain(const std::string& uid) {
-    if (Door* pod = door(uid)) pod->view.drain();
-}
-
-io::Task<void> Worker::close_door(std::string uid, Reason why) {
+io::Task<Result<Done>> Worker::close_door_here(std::string uid, Reason why) {
     Door* pod = door(uid);
-    if (!pod) co_return;
+    if (!pod) co_return Done{};
     pod->accepting.cancel();
     co_await pod->accepting.join();
     pod->ports.clear();
@@ -203,6 +239,7 @@ io::Task<void> Worker::close_door(std::string uid, Reason why) {
     pod->view.cut(why);
     co_await pod->view.join();
     doors_.erase(uid);
+    co_return Done{};
 }
 
 }  // namespace culvert::ztunnel

@@ -2,13 +2,13 @@
 // has a door on every worker; its listeners live on one of them (decision 3), which hands what it accepts to
 // the workers in turn, before a coroutine is born: from then on a connection never moves.
 //
-// Made and destroyed by the composition root; methods marked *loop* are called on its loop (call.h), the
-// others from any thread.
+// Made and destroyed by the composition root; its methods may be called from any thread.
 #pragma once
 #include "lib/io/loop.h"
 #include "lib/io/scope.h"
 #include "lib/tls/handshake.h"
 #include "ztunnel/certs.h"
+#include "ztunnel/connections.h"
 #include "ztunnel/pod_view.h"
 #include "ztunnel/shard.h"
 
@@ -46,23 +46,29 @@ public:
     void publish(mesh::DirectoryPtr directory);
     void roots_changed(const mesh::Identity& identity);
 
-    io::Scope& scope() { return scope_; }  // for tasks of the control side on this loop (call.h)
-
-    // ---- loop
-    Shard& shard() { return *shard_; }
-    void open_door(std::shared_ptr<const PodInfo> info);
-    Result<Done> listen(const std::string& uid, const Doors& doors);
+    // ---- asked from the loop `here`, done on its own (call.h)
+    io::Task<Result<Done>> open_door(io::Loop& here, std::shared_ptr<const PodInfo> info);
+    // Errors: what failed, with the port it failed on.
+    io::Task<Result<Done>> listen(io::Loop& here, std::string uid, Doors doors);
     // Takes what is queued, then closes: a successor that listens already gets the rest (kernel contract g).
-    io::Task<void> stop_listening(std::string uid);
-    void drain(const std::string& uid);
-    io::Task<void> close_door(std::string uid, Reason why);
+    io::Task<Result<Done>> stop_listening(io::Loop& here, std::string uid);
+    // Returns when every connection has really ended. Unknown is fine.
+    io::Task<Result<Done>> close_door(io::Loop& here, std::string uid, Reason why);
+    io::Task<Result<std::vector<ConnectionLine>>> connections(io::Loop& here);
+    io::Task<Result<std::size_t>> open_connections(io::Loop& here);
+    io::Task<Result<std::string>> parked(io::Loop& here);
+    void drain(std::string uid);  // asks only
 
 private:
     struct Door;
     using Enter = void (PodView::*)(io::Socket);
 
     Worker(std::unique_ptr<io::Driver> driver, const Settings& settings, Certs& certs, Registry& metrics);
+    // On its loop.
+    Result<Done> listen_here(const std::string& uid, const Doors& doors);
     Result<Done> serve_dns(Door& door, const Doors& doors);
+    io::Task<Result<Done>> stop_listening_here(std::string uid);
+    io::Task<Result<Done>> close_door_here(std::string uid, Reason why);
     Door* door(const std::string& uid);
     void admit(const std::string& uid, io::Socket socket, Enter enter);
     io::Task<void> accept_all(Door& door, io::Listener& listener, Enter enter);
@@ -70,7 +76,7 @@ private:
 
     Registry& metrics_;
     io::Loop loop_;
-    io::Scope scope_;
+    io::Scope scope_;  // of tasks that others wait for
     std::shared_ptr<LoopCredentials> credentials_;
     tls::OpensslHandshakes handshakes_;
     std::unique_ptr<Shard> shard_;

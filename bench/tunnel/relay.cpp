@@ -36,8 +36,8 @@ io::Task<Result<Done>> relay(io::Loop& loop, io::Socket near, Address target) {
     io::ConnectOptions options;
     CO_TRY(io::Socket far, co_await io::connect(loop, io::own_namespace, target, options));
     io::Scope directions(loop);
-    directions.start(pump(near, far));
-    directions.start(pump(far, near));
+    check(directions.start(pump(near, far)));
+    check(directions.start(pump(far, near)));
     co_await directions.join();
     co_return Done{};
 }
@@ -45,7 +45,7 @@ io::Task<Result<Done>> relay(io::Loop& loop, io::Socket near, Address target) {
 io::Task<Result<Done>> accept_all(io::Loop& loop, io::Scope& scope, io::Listener& listener, Address target) {
     for (;;) {
         CO_TRY(io::Socket near, co_await listener.accept());
-        scope.start(relay(loop, std::move(near), target));
+        check(scope.start(relay(loop, std::move(near), target)));
     }
 }
 
@@ -70,7 +70,7 @@ int main(int count, char** words) {
         return 1;
     }
     io::Scope scope(loop);
-    scope.start(accept_all(loop, scope, *listener, *target));
+    check(scope.start(accept_all(loop, scope, *listener, *target)));
     loop.run();
     return 0;
 }

@@ -10,7 +10,8 @@ using namespace std::chrono_literals;
 
 constexpr Duration request_deadline = 2s;
 constexpr Duration idle_deadline = 30s;
-constexpr Duration answer_deadline = 30s;  // a configuration dump to a slow reader
+constexpr Duration answer_deadline = 10s;  // to make it
+constexpr Duration send_deadline = 30s;    // a configuration dump to a slow reader
 constexpr Duration accept_pause = 100ms;   // when the process is out of descriptors
 constexpr std::size_t receive_max = 16u << 10;
 
@@ -52,6 +53,8 @@ io::Task<Result<Done>> send_all(io::Socket& socket, Buffer bytes) {
     co_return Done{};
 }
 
+h1::Response failed(const Error& error) { return {.status = 500, .body = error.to_string() + "\n"}; }
+
 h1::Response bad_request(const Error& error) {
     int status = error.detail >= 400 ? error.detail : 400;
     return {.status = status, .body = std::string(h1::status_text(status)) + "\n"};
@@ -63,13 +66,7 @@ bool our_port_is_gone(const Error& error) {
 
 }  // namespace
 
-h1::Response method_not_allowed(std::string_view allowed) {
-    return {.status = 405, .body = "Method Not Allowed\n", .fields = {{"allow", std::string(allowed)}}};
-}
-
-h1::Response not_found() { return {.status = 404, .body = "Not Found\n"}; }
-
-Result<std::uint16_t> Server::listen(Address at, Handler handler) {
+Result<std::uint16_t> Server::listen(Address at, Routes routes) {
     auto listener = io::Listener::open(loop_, io::own_namespace, at, {.reuse_port = false});
     if (!listener) {
         Error error = std::move(listener).error();
@@ -77,8 +74,11 @@ Result<std::uint16_t> Server::listen(Address at, Handler handler) {
         return std::unexpected(std::move(error));
     }
     TRY(Address local, listener->local());
-    ports_.push_back(std::make_unique<Port>(std::move(*listener), std::move(handler)));
-    scope_.start(accept_all(*ports_.back()));
+    ports_.push_back(std::make_unique<Port>(std::move(*listener), std::move(routes)));
+    if (!scope_.start(accept_all(*ports_.back()))) {
+        ports_.pop_back();
+        return refuse(Reason::limit, "no memory to listen on " + at.to_string());
+    }
     return local.port;
 }
 
@@ -106,7 +106,10 @@ io::Task<Result<Done>> Server::serve(Port& port, io::Socket socket) {
         h1::Response response;
         h1::ResponseOptions options;
         if (request) {
-            response = port.handler(*request);
+            const h1::Request& asked = *request;
+            auto made = co_await io::within(loop_, answer_deadline, answer(port.routes, asked));
+            if (!made && made.error().reason == Reason::cancelled) break;
+            response = made ? std::move(*made) : failed(made.error());
             options = {.keep_alive = request->keep_alive, .head_only = request->method == "HEAD"};
         } else if (request.error().reason == Reason::bad_request) {
             response = bad_request(request.error());
@@ -114,7 +117,7 @@ io::Task<Result<Done>> Server::serve(Port& port, io::Socket socket) {
             break;
         }
         Buffer bytes = h1::response_bytes(response, options);
-        going = co_await io::within(loop_, answer_deadline, send_all(socket, std::move(bytes)));
+        going = co_await io::within(loop_, send_deadline, send_all(socket, std::move(bytes)));
         if (!options.keep_alive) break;
     }
     --connections_;

@@ -1,21 +1,19 @@
 // The control ports of every program (admin, metrics, readiness, status): HTTP/1.1 on a loop of its own, so
-// that a slow scrape never delays a byte of traffic. Answers are made by a plain function on that loop; what
-// it shows it reads from snapshots and atomics.
+// that a slow scrape never delays a byte of traffic. Answers are made by coroutines on that loop (routes.h):
+// what they show comes from snapshots, atomics and other loops that they ask; none may block.
 //
 // Bounds (docs/limits.md): connections_max connections a server; 2 s for a request head and its body
-// (wire.md 8.2), 30 s for the next request on a kept connection; lib/h1's sizes. A caller beyond them is
-// closed, nothing else is disturbed.
+// (wire.md 8.2), 10 s to make its answer, 30 s for the next request on a kept connection; lib/h1's sizes. A
+// caller beyond them is closed, nothing else is disturbed.
 #pragma once
-#include "lib/h1/message.h"
+#include "lib/control/routes.h"
 #include "lib/io/scope.h"
 #include "lib/io/socket.h"
 
-#include <functional>
+#include <memory>
 #include <vector>
 
 namespace culvert::control {
-
-using Handler = std::function<h1::Response(const h1::Request&)>;
 
 class Server {
 public:
@@ -28,13 +26,13 @@ public:
 
     // May be called several times: one port for each audience. A busy port is an error that names it.
     // [::] listens on both families. Returns the port in use, for tests that ask for port 0.
-    Result<std::uint16_t> listen(Address at, Handler handler);
+    Result<std::uint16_t> listen(Address at, Routes routes);
 
 private:
-    // One port. Addresses of handlers stay put: the tasks refer to them.
+    // One port. Its address stays put: the tasks refer to it.
     struct Port {
         io::Listener listener;
-        Handler handler;
+        Routes routes;
     };
     io::Task<Result<Done>> accept_all(Port& port);
     io::Task<Result<Done>> serve(Port& port, io::Socket socket);
@@ -44,10 +42,5 @@ private:
     std::vector<std::unique_ptr<Port>> ports_;
     std::size_t connections_ = 0;
 };
-
-// "Method Not Allowed" with what is allowed, and "Not Found": the two answers that every router needs (A-2,
-//
-h1::Response method_not_allowed(std::string_view allowed);
-h1::Response not_found();
 
 }  // namespace culvert::control

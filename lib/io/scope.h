@@ -18,12 +18,11 @@ public:
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
-    // Runs from the loop's next turn on, also in a cancelled scope (its first wait then says so). False if
-    // the child's frame was refused: what it was given is gone already.
-    template <class T> bool start(Task<T> child) {
-        if (child.refused()) return false;
-        auto handle = child.release();
-        start_root(handle.promise(), handle);
+    // They run from the loop's next turn on, also in a cancelled scope (a first wait then says so). False if
+    // the frame of one was refused: then none runs, and what they were given is gone already.
+    template <class... T> [[nodiscard]] bool start(Task<T>... children) {
+        if ((children.refused() || ...)) return false;
+        (start_one(std::move(children)), ...);
         return true;
     }
     void cancel();  // every wait of every child, however deeply nested, returns Reason::cancelled; idempotent
@@ -41,6 +40,10 @@ public:
 private:
     friend class Loop;
 
+    template <class T> void start_one(Task<T> child) {
+        auto handle = child.release();
+        start_root(handle.promise(), handle);
+    }
     void start_root(TaskBase& child, std::coroutine_handle<> handle);
     bool run_child(TaskBase& child, TaskBase& parent, std::coroutine_handle<> handle);  // true: it is parked
     void child_gone();

@@ -82,7 +82,7 @@ Task<void> serve_echo(Scope& scope, Listener listener) {
     for (;;) {
         Result<Socket> socket = co_await listener.accept();
         if (socket) {
-            scope.start(echo(std::move(*socket)));
+            (void)scope.start(echo(std::move(*socket)));
         } else if (socket.error().reason == Reason::cancelled) {
             break;
         }
@@ -93,7 +93,7 @@ Task<void> serve_relay(Loop& loop, Scope& scope, Namespace where, Listener liste
     for (;;) {
         Result<Socket> socket = co_await listener.accept();
         if (socket) {
-            scope.start(forward(loop, where, std::move(*socket)));
+            (void)scope.start(forward(loop, where, std::move(*socket)));
         } else if (socket.error().reason == Reason::cancelled) {
             break;
         }
@@ -122,12 +122,12 @@ struct World {
         Scope clients(client_loop), relays(relay_loop), servers(server_loop);
         if (fault.nth) driver(fault.loop).fail_the(fault.nth);
         if (auto listener = Listener::open(server_loop, b, server_at, {})) {
-            servers.start(serve_echo(servers, std::move(*listener)));
+            (void)servers.start(serve_echo(servers, std::move(*listener)));
         }
         if (auto listener = Listener::open(relay_loop, r, relay_at, {})) {
-            relays.start(serve_relay(relay_loop, relays, r, std::move(*listener)));
+            (void)relays.start(serve_relay(relay_loop, relays, r, std::move(*listener)));
         }
-        for (Outcome& outcome : outcomes) clients.start(client(client_loop, a, outcome));
+        for (Outcome& outcome : outcomes) (void)clients.start(client(client_loop, a, outcome));
         rest();
         CHECK(clients.children() == 0);
         relays.cancel();

@@ -64,11 +64,11 @@ Met meet(World& world, Loop& dialler, Namespace from, std::string_view to, Liste
          ConnectOptions options = {}) {
     Met met;
     Scope dials(dialler), accepts(world.mesh);
-    dials.start(keep(met.client, dial(dialler, from, at(to), options)));
+    check(dials.start(keep(met.client, dial(dialler, from, at(to), options))));
     std::optional<Scope> accepting;
     if (listener) {
         accepting.emplace(listener->loop());
-        accepting->start(keep(met.server, accept_one(*listener)));
+        check(accepting->start(keep(met.server, accept_one(*listener))));
     }
     world.rest();
     if (accepting) accepting->cancel();
@@ -211,7 +211,7 @@ TEST_CASE("a cancel and what it races with come out both ways, and no byte is lo
         Met met = meet(world, world.apps, world.a, "10.0.0.2:80", &server);
         std::optional<Result<std::size_t>> got;
         Scope scope(world.apps);
-        scope.start(keep(got, receive_size(**met.server)));
+        check(scope.start(keep(got, receive_size(**met.server))));
         world.rest();
         auto sent = (*met.client)->try_send(as_bytes("in time"));
         REQUIRE(sent);

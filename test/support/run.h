@@ -14,7 +14,7 @@ template <class T> io::Task<void> keep(std::optional<T>& out, io::Task<T> task) 
 template <class T> T run(io::Loop& loop, io::Task<T> task) {
     std::optional<T> out;
     io::Scope scope(loop);
-    scope.start(keep(out, std::move(task)));
+    check(scope.start(keep(out, std::move(task))));
     loop.run_until_idle();
     check(scope.children() == 0 && out.has_value());
     return *std::move(out);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <future>
 #include <thread>
 
 using namespace culvert;
@@ -18,24 +19,36 @@ namespace {
 // A server on a thread of its own, as in the programs.
 class Running {
 public:
-    Running() : loop_(*io::make_uring()), scope_(loop_), closing_(loop_), server_(loop_, scope_) {
-        auto port = server_.listen(*Address::parse("127.0.0.1:0"), [](const h1::Request& request) {
-            if (request.path == "/big") return h1::Response{.body = std::string(3 << 20, 'x')};
-            if (request.path != "/") return control::not_found();
-            if (request.method != "GET") return control::method_not_allowed("GET");
-            return h1::Response{.body = "hello " + request.query};
-        });
+    Running()
+        : loop_(*io::make_uring()), scope_(loop_), closing_(loop_), released_(loop_), server_(loop_, scope_) {
+        auto hello = [](const h1::Request& request) {
+            return control::at_once({.body = "hello " + request.query});
+        };
+        auto big = [](const h1::Request&) { return control::at_once({.body = std::string(3 << 20, 'x')}); };
+        auto broken = [](const h1::Request&) { return broken_answer(); };
+        auto slow = [this](const h1::Request&) { return when_released(); };
+        auto port = server_.listen(
+            *Address::parse("127.0.0.1:0"),
+            {{"/", "GET", hello}, {"/big", "", big}, {"/broken", "", broken}, {"/slow", "", slow}});
         REQUIRE(port);
         address = {*Ip::parse("127.0.0.1"), *port};
         thread_ = std::thread([this] { loop_.run(); });
     }
     ~Running() {
-        loop_.post_message([this] { closing_.start(end()); });
+        loop_.post_message([this] { check(closing_.start(end())); });
         thread_.join();
+    }
+    void release() {
+        loop_.post_message([this] { released_.set(); });
     }
     Address address;
 
 private:
+    static control::Answer broken_answer() { co_return refuse(Reason::io, "it is broken"); }
+    control::Answer when_released() {
+        CO_TRY_DONE(co_await released_.wait());
+        co_return h1::Response{.body = "released"};
+    }
     io::Task<void> end() {
         scope_.cancel();
         co_await scope_.join();
@@ -44,6 +57,7 @@ private:
     io::Loop loop_;
     io::Scope scope_;
     io::Scope closing_;
+    io::Event released_;
     control::Server server_;
     std::thread thread_;
 };
@@ -100,6 +114,25 @@ TEST_CASE("callers beyond the bound are closed, and there is room again once som
     for (int tries = 0; tries < 100 && !answered; ++tries)
         answered = control::fetch_blocking(running.address, {}, 5s).has_value();
     CHECK(answered);
+}
+
+TEST_CASE("an answer that waits holds up nobody else", "[control]") {
+    Running running;
+    auto late = std::async(std::launch::async,
+                           [&] { return control::fetch_blocking(running.address, {.path = "/slow"}, 5s); });
+    CHECK(control::fetch_blocking(running.address, {}, 5s)->status == 200);
+    running.release();
+    auto answer = late.get();
+    REQUIRE(answer);
+    CHECK(answer->body == "released");
+}
+
+TEST_CASE("a handler's error is 500 with its text [A-1]", "[control]") {
+    Running running;
+    auto answer = control::fetch_blocking(running.address, {.path = "/broken"}, 5s);
+    REQUIRE(answer);
+    CHECK(answer->status == 500);
+    CHECK(answer->body == "io: it is broken\n");
 }
 
 namespace {

@@ -2,6 +2,7 @@
 #include "controller/flags.h"
 #include "controller/server.h"
 #include "controller/status.h"
+#include "test/unit/io/calm.h"
 
 #include "test/support/scratch.h"
 
@@ -29,8 +30,11 @@ struct Port {
         h1::Request request;
         request.method = method;
         request.path = path;
-        return answer({board, refusals, metrics, [] { return std::vector<xds::StreamStatus>(); }}, request);
+        return *test::run(calm.loop, control::answer(all, request));
     }
+    test::Calm calm;
+    control::Routes all =
+        routes({board, refusals, metrics, [] { return std::vector<xds::StreamStatus>(); }, calm.loop});
 };
 
 }  // namespace
@@ -55,17 +59,19 @@ TEST_CASE("status names problems with file, line, field and fix, nodes, and refu
 
 TEST_CASE("ready is said when the manifests are in force, and not before") {
     Port port;
-    CHECK(port.get("/healthz/ready").status == 503);
+    CHECK(port.get("/healthz/ready").status == 500);
     CHECK(port.get("/status").body == "{\"ready\": false}\n");
     auto picture = std::make_shared<Picture>();
     port.board.set(picture);
-    CHECK(port.get("/healthz/ready").status == 503);
+    CHECK(port.get("/healthz/ready").status == 500);
     picture = std::make_shared<Picture>();
     picture->ready = true;
     port.board.set(picture);
     CHECK(port.get("/healthz/ready").status == 200);
     CHECK(port.get("/status").content_type == "application/json");
     CHECK(port.get("/metrics").body.ends_with("# EOF\n"));
+    CHECK(port.get("/stats/prometheus").body.ends_with("# EOF\n"));
+    CHECK(port.get("/debug/tasks").status == 200);
     CHECK(port.get("/nothing").status == 404);
     CHECK(port.get("/status", "POST").status == 405);
 }

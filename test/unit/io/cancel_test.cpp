@@ -25,7 +25,7 @@ Task<Result<Socket>> dial(Loop& loop, Address to) {
 template <class T> T cancelled(Loop& loop, Task<T> task) {
     std::optional<T> out;
     Scope scope(loop);
-    scope.start(keep(out, std::move(task)));
+    check(scope.start(keep(out, std::move(task))));
     for (int i = 0; i < 3; ++i) loop.turn_once();
     REQUIRE(scope.children() == 1);
     scope.cancel();
@@ -65,7 +65,7 @@ TEST_CASE("a receive that had taken bytes before the cancel delivers them", "[io
     Pair pair = connect_pair(loop);
     std::optional<Result<std::size_t>> out;
     Scope scope(loop);
-    scope.start(keep(out, receive_size(pair.server)));
+    check(scope.start(keep(out, receive_size(pair.server))));
     loop.turn_once();
     loop.turn_once();
     REQUIRE(pair.client.try_send(as_bytes("just in time")) == 12);
@@ -139,7 +139,7 @@ TEST_CASE("a receive that waits for a buffer is cancelled too", "[io]") {
     CHECK(cancelled(loop, receive_size(two.server)).error() == asked());
     std::optional<Result<std::size_t>> later;
     Scope scope(loop);
-    scope.start(keep(later, receive_size(two.server)));
+    check(scope.start(keep(later, receive_size(two.server))));
     for (int i = 0; i < 5; ++i) loop.turn_once();
     CHECK_FALSE(later);
     loop.driver().give_back(held);

@@ -106,8 +106,8 @@ TEST_CASE("tasks that wake each other for ever starve neither timers nor hooks",
     Event a(calm.loop), b(calm.loop);
     Scope scope(calm.loop);
     int rounds = 0;
-    scope.start(ping_pong(a, b, rounds));
-    scope.start(ping_pong(b, a, rounds));
+    check(scope.start(ping_pong(a, b, rounds)));
+    check(scope.start(ping_pong(b, a, rounds)));
     a.set();
     Hook hook(calm.loop);
     calm.loop.at_turn_end(hook);
@@ -130,7 +130,7 @@ TEST_CASE("the current loop is known to whoever it runs and to nobody else", "[i
     Calm calm;
     Scope scope(calm.loop);
     Loop* current = nullptr;
-    scope.start(seen_by(current));
+    check(scope.start(seen_by(current)));
     calm.loop.run_until_idle();
     CHECK(current == &calm.loop);
     CHECK(Loop::current() == nullptr);

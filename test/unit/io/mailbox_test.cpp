@@ -94,7 +94,7 @@ Task<void> accept_for(Listener listener, Worker& other, std::atomic<int>& echoed
         if (!accepted) co_return;
         auto serve = [socket = std::move(*accepted), &other, &echoed]() mutable {
             socket.move_to(other.loop());
-            other.scope().start(echo_once(std::move(socket), echoed));
+            check(other.scope().start(echo_once(std::move(socket), echoed)));
         };
         other.loop().post_message(std::move(serve));
     }
@@ -150,7 +150,7 @@ TEST_CASE("a snapshot swapped by one writer is seen whole by both loops, and nev
         Worker workers[2];
         for (std::size_t i = 0; i < 2; ++i) {
             workers[i].loop().post_message(
-                [&, i] { workers[i].scope().start(reads(workers[i].loop(), readers[i])); });
+                [&, i] { check(workers[i].scope().start(reads(workers[i].loop(), readers[i]))); });
         }
         constexpr std::uint64_t versions = 2000;
         for (std::uint64_t version = 1; version <= versions; ++version) {
@@ -173,7 +173,7 @@ TEST_CASE("a socket accepted by one loop is served by another", "[io][tsan]") {
         REQUIRE(listener);
         Address at = *listener->local();
         auto accept_here = [&, own = std::move(*listener)]() mutable {
-            accepting.scope().start(accept_for(std::move(own), serving, echoed));
+            check(accepting.scope().start(accept_for(std::move(own), serving, echoed)));
         };
         accepting.loop().post_message(std::move(accept_here));
         for (int i = 0; i < 50; ++i) CHECK(run(loop, ask(loop, at)) == "hello");

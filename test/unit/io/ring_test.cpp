@@ -54,8 +54,8 @@ Task<Result<Done>> echo(Socket& socket) {
 
 Task<Result<Buffer>> there_and_back(Loop& loop, Pair& pair, ConstBytes bytes) {
     Scope scope(loop);
-    scope.start(echo(pair.server));
-    scope.start(write_all(pair.client, bytes));
+    check(scope.start(echo(pair.server)));
+    check(scope.start(write_all(pair.client, bytes)));
     auto reading = read_all(pair.client, 100'000);
     Result<Buffer> got = co_await reading;
     co_await scope.join();
@@ -185,7 +185,7 @@ TEST_CASE("sixteen buffers serve a hundred sockets that are all ready at once", 
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         REQUIRE(pairs[i].client.try_send(bytes) == bytes.size());
         pairs[i].client.shut_write();
-        scope.start(keep(got[i], read_all(pairs[i].server, 4096)));
+        check(scope.start(keep(got[i], read_all(pairs[i].server, 4096))));
     }
     loop.run_until_idle();
     for (auto& one : got) {
@@ -213,8 +213,8 @@ TEST_CASE("a storm of five hundred dials is accepted whole, with our socket opti
     std::vector<Socket> accepted, dialled;
     std::optional<Result<Done>> done;
     Scope scope(loop);
-    scope.start(keep(done, accept_into(listener, accepted, 500)));
-    for (int i = 0; i < 500; ++i) scope.start(dial_into(loop, *listener.local(), dialled));
+    check(scope.start(keep(done, accept_into(listener, accepted, 500))));
+    for (int i = 0; i < 500; ++i) check(scope.start(dial_into(loop, *listener.local(), dialled)));
     loop.run_until_idle();
     CHECK(accepted.size() == 500);
     CHECK(dialled.size() == 500);
@@ -299,7 +299,7 @@ TEST_CASE("a relayed connection costs at most 2 KB of frames while it waits", "[
     std::optional<Result<Done>> ended;
     Scope scope(loop);
     std::size_t before = FramePool::here().alive_bytes();
-    scope.start(keep(ended, relay(loop, near.server, far.client, moved)));
+    check(scope.start(keep(ended, relay(loop, near.server, far.client, moved))));
     for (int i = 0; i < 3; ++i) loop.turn_once();
     CHECK(FramePool::here().alive_bytes() - before <= 2048);
     REQUIRE(near.client.try_send(as_bytes("across")) == 6);

@@ -46,7 +46,7 @@ Task<void> cancels_after(Loop& loop, Scope& scope, Duration after) {
 Task<void> stubborn(Loop& loop, bool& ended) {
     Scope inner(loop);
     std::optional<Result<Done>> said;
-    inner.start(says(loop, 1h, said));
+    check(inner.start(says(loop, 1h, said)));
     co_await inner.join();
     ended = said.has_value() && !*said && said->error().reason == Reason::cancelled;
 }
@@ -54,7 +54,7 @@ Task<void> stubborn(Loop& loop, bool& ended) {
 Task<void> slow_to_end(Loop& loop, Scope& shield, bool& ended) {
     co_await sleep(loop, 1h);
     std::optional<Result<Done>> said;
-    shield.start(says(loop, 2s, said));
+    check(shield.start(says(loop, 2s, said)));
     co_await shield.join();
     ended = true;
 }
@@ -105,9 +105,9 @@ TEST_CASE("a cancel reaches a nested wait at once, and later waits return at onc
         Event event(calm.loop);
         Scope scope(calm.loop), others(calm.loop);
         std::vector<Reason> reasons;
-        scope.start(five_waits(calm.loop, event, reasons));
-        others.start(sets_each_second(calm.loop, event, second));
-        others.start(cancels_after(calm.loop, scope, std::chrono::seconds(second) + 500ms));
+        check(scope.start(five_waits(calm.loop, event, reasons)));
+        check(others.start(sets_each_second(calm.loop, event, second)));
+        check(others.start(cancels_after(calm.loop, scope, std::chrono::seconds(second) + 500ms)));
         REQUIRE(calm.loop.run_until_idle());
         REQUIRE(reasons.size() == 5);
         for (std::size_t i = 0; i < 5; ++i) {
@@ -142,11 +142,11 @@ TEST_CASE("an event set before its wait is not lost, and twice is once", "[io]")
     event.set();
     std::optional<Result<Done>> first, second;
     Scope scope(calm.loop);
-    scope.start(waits(event, first));
+    check(scope.start(waits(event, first)));
     calm.loop.run_until_idle();
     CHECK(first == Result<Done>(Done{}));
     CHECK_FALSE(event.waited_for());
-    scope.start(waits(event, second));
+    check(scope.start(waits(event, second)));
     calm.loop.run_until_idle();
     CHECK_FALSE(second);
     CHECK(event.waited_for());
@@ -160,7 +160,7 @@ TEST_CASE("an event that was set and then cancelled in the same turn was set", "
     Event event(calm.loop);
     std::optional<Result<Done>> said;
     Scope scope(calm.loop);
-    scope.start(waits(event, said));
+    check(scope.start(waits(event, said)));
     calm.loop.turn_once();
     event.set();
     scope.cancel();
@@ -172,7 +172,7 @@ TEST_CASE("a cancel goes through a join into the scopes inside, and waits for th
     Calm calm;
     Scope scope(calm.loop);
     bool ended = false;
-    scope.start(stubborn(calm.loop, ended));
+    check(scope.start(stubborn(calm.loop, ended)));
     calm.loop.turn_once();
     calm.loop.turn_once();
     scope.cancel();
@@ -186,7 +186,7 @@ TEST_CASE("a join in a scope that is cancelled already cancels what it waits for
     Calm calm;
     Scope scope(calm.loop), inner(calm.loop);
     bool ended = false;
-    scope.start(slow_to_end(calm.loop, inner, ended));
+    check(scope.start(slow_to_end(calm.loop, inner, ended)));
     calm.loop.turn_once();
     scope.cancel();
     calm.loop.run_until_idle();
@@ -200,9 +200,9 @@ TEST_CASE("a join returns when the last child has returned, not before", "[io]")
     Scope scope(calm.loop), outer(calm.loop);
     std::optional<Result<Done>> one, two;
     bool joined = false;
-    scope.start(says(calm.loop, 1s, one));
-    scope.start(says(calm.loop, 3s, two));
-    outer.start(joins(scope, joined));
+    check(scope.start(says(calm.loop, 1s, one)));
+    check(scope.start(says(calm.loop, 3s, two)));
+    check(outer.start(joins(scope, joined)));
     calm.network.run(std::array{&calm.loop}, 2s);
     CHECK(one);
     CHECK_FALSE(joined);
@@ -223,7 +223,7 @@ TEST_CASE("a task run in another scope is cancelled with that scope, and with it
 
     Scope outer(calm.loop), other(calm.loop);
     std::optional<Result<int>> kept;
-    outer.start(keep(kept, runs_inside(calm.loop, other, 1h)));
+    check(outer.start(keep(kept, runs_inside(calm.loop, other, 1h))));
     calm.loop.turn_once();
     outer.cancel();
     calm.loop.run_until_idle();
@@ -248,7 +248,7 @@ TEST_CASE("a deadline cancels its scope and says so; a cancel before it does not
         Scope scope(calm.loop);
         bool expired = !by_hand;
         std::optional<Result<Done>> out;
-        scope.start(keep_result(under_deadline(calm.loop, scope, expired), out));
+        check(scope.start(keep_result(under_deadline(calm.loop, scope, expired), out)));
         calm.loop.turn_once();
         if (by_hand) scope.cancel();
         calm.loop.run_until_idle();

@@ -117,8 +117,8 @@ TEST_CASE("a full queue makes the sender wait, and nothing is lost", "[io]") {
     Ends ends = meet(loop, place.path());
     std::optional<Result<std::size_t>> sent, received;
     Scope scope(loop);
-    scope.start(keep(sent, send_many(*ends.client, 2000)));
-    scope.start(keep(received, receive_many(*ends.server, 2000)));
+    check(scope.start(keep(sent, send_many(*ends.client, 2000))));
+    check(scope.start(keep(received, receive_many(*ends.server, 2000))));
     loop.run_until_idle();
     CHECK(sent == Result<std::size_t>(2000));
     CHECK(received == Result<std::size_t>(2000));

@@ -139,7 +139,7 @@ TEST_CASE("the list of parked tasks names function, file and line, what they wai
     Calm calm;
     Event event(calm.loop);
     Scope scope(calm.loop);
-    scope.start(parked_below(calm.loop, event));
+    check(scope.start(parked_below(calm.loop, event)));
     calm.loop.turn_once();
     auto slept = run(calm.loop, sleepy(calm.loop, 0));
     REQUIRE(slept);

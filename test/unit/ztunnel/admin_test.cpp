@@ -3,6 +3,7 @@
 
 #include "lib/control/client.h"
 #include "lib/io/uring.h"
+#include "ztunnel/node.h"
 
 #include <catch2/catch.hpp>
 
@@ -15,14 +16,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
+io::Task<Result<std::string>> text(std::string value) { co_return value; }
+
 class Ports {
 public:
     Ports()
         : loop_(*io::make_uring()), scope_(loop_), ending_(loop_),
           admin_(loop_, scope_,
-                 {.dump = [] { return std::string("{}"); },
+                 {.dump = [] { return text("{}"); },
                   .pending = [this] { return pending; },
-                  .tasks = [] { return std::string("nobody"); },
+                  .tasks = [] { return text("nobody"); },
                   .quit = [this] { quits = quits + 1; },
                   .metrics = metrics}) {
         REQUIRE(log::start({.filter = "info"}));
@@ -33,7 +36,7 @@ public:
         thread_ = std::thread([this] { loop_.run(); });
     }
     ~Ports() {
-        loop_.post_message([this] { ending_.start(end()); });
+        loop_.post_message([this] { check(ending_.start(end())); });
         thread_.join();
         log::stop();
     }
@@ -119,6 +122,19 @@ TEST_CASE("metrics are OpenMetrics, and called so when the scraper asks [M-1]", 
                           .fields = {{"accept", "application/openmetrics-text; version=1.0.0, */*"}}});
     CHECK(open.content_type == "application/openmetrics-text;charset=utf-8;version=1.0.0");
     CHECK(ports.ask(stats, {.path = "/"}).status == 404);
+}
+
+TEST_CASE("a node whose second port is busy says so, and leaves nothing running", "[admin]") {
+    Ports ports;
+    Config config;
+    config.discovery.address = config.authority.address = "https://127.0.0.1:1";
+    config.admin = config.readiness = *Address::parse("127.0.0.1:0");
+    config.stats = {*Ip::parse("127.0.0.1"), ports.ports.at(admin)};
+    auto node = Node::make(config);
+    if (!node) FAIL(node.error().to_string());
+    auto started = (*node)->start();
+    REQUIRE_FALSE(started);
+    CHECK(started.error().text.find(config.stats.to_string()) != std::string::npos);
 }
 
 TEST_CASE("a busy control port is an error that names it", "[admin]") {

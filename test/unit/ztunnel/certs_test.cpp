@@ -74,7 +74,7 @@ struct World {
     std::shared_ptr<std::optional<Got>> ask(const std::string& account) {
         auto got = std::make_shared<std::optional<Got>>();
         asks.push_back(got);
-        scope.start(keep(*got, credentials->get(id(account))));
+        check(scope.start(keep(*got, credentials->get(id(account)))));
         pass(1ms);
         return got;
     }
@@ -316,7 +316,7 @@ TEST_CASE("a waiter that is cancelled leaves, the others are served", "[certs]")
     World world;
     io::Scope impatient(world.loop);
     std::optional<Got> cancelled;
-    impatient.start(keep(cancelled, world.credentials->get(id("web"))));
+    check(impatient.start(keep(cancelled, world.credentials->get(id("web")))));
     auto patient = world.ask("web");
     impatient.cancel();
     world.pass(1ms);
@@ -334,7 +334,7 @@ TEST_CASE("a loop that comes later knows what is there", "[certs]") {
     world.certs.add_loop(late);
     world.pass(1ms);
     std::optional<Got> got;
-    world.scope.start(keep(got, late->get(id("web"))));
+    check(world.scope.start(keep(got, late->get(id("web")))));
     world.pass(1ms);
     REQUIRE(got->value() == first);
     REQUIRE(world.ca.asked.size() == 1);

@@ -58,8 +58,8 @@ public:
         datagrams_.emplace(*io::Datagram::open(loop, io::own_namespace, loopback, {}));
         at_ = *datagrams_->local();
         listener_ = *io::Listener::open(loop, io::own_namespace, at_, {});
-        scope_.start(answer_datagrams());
-        scope_.start(answer_streams());
+        check(scope_.start(answer_datagrams()));
+        check(scope_.start(answer_streams()));
     }
     io::Task<void> stop() {
         scope_.cancel();
@@ -144,7 +144,7 @@ public:
     template <class T> T run(io::Task<T> task) {
         std::optional<T> out;
         io::Scope one(loop);
-        one.start(keep_then_stop(out, std::move(task)));
+        check(one.start(keep_then_stop(out, std::move(task))));
         loop.run();
         REQUIRE(out);
         return *std::move(out);

@@ -4,6 +4,7 @@
 #include "lib/io/uring.h"
 #include "test/support/manual_worker.h"
 #include "test/support/netns.h"
+#include "ztunnel/call.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/pods.h"
 
@@ -33,16 +34,6 @@ io::Task<void> tell(io::Task<Result<Done>> task, std::promise<Result<Done>>& tol
     told.set_value(std::move(result));
 }
 
-io::Task<Result<Done>> drained(Pods& pods) {
-    co_await pods.drain();
-    co_return Done{};
-}
-
-io::Task<Result<Done>> cut(Pods& pods) {
-    co_await pods.cut_all(Reason::draining);
-    co_return Done{};
-}
-
 // A control loop and two workers, each with its thread, as in a node.
 class Stage {
 public:
@@ -58,7 +49,7 @@ public:
         thread_ = std::thread([this] { control_.run(); });
     }
     ~Stage() {
-        CHECK(run([](Pods& all) { return cut(all); }));
+        CHECK(run([](Pods& all) { return all.cut_all(Reason::draining); }));
         control_.post_message([this] { control_.stop(); });
         thread_.join();
         for (auto& worker : workers_) worker->stop();
@@ -67,7 +58,7 @@ public:
     template <class F> Result<Done> run(F task) {
         std::promise<Result<Done>> told;
         auto result = told.get_future();
-        control_.post_message([&] { scope_.start(tell(task(*pods), told)); });
+        control_.post_message([&] { check(scope_.start(tell(task(*pods), told))); });
         return result.get();
     }
     Result<Done> add(const std::string& uid, int network_namespace) {
@@ -85,6 +76,34 @@ public:
         io::Loop& loop = workers_[worker]->loop();
         loop.post_message([&] { told.set_value(loop.parked()); });
         return text.get();
+    }
+    // That worker's thread waits until the promise is kept.
+    std::promise<void> stick(std::size_t worker) {
+        std::promise<void> release;
+        std::promise<void> stuck;
+        workers_[worker]->loop().post_message([until = release.get_future().share(), &stuck] {
+            stuck.set_value();
+            until.wait();
+        });
+        stuck.get_future().wait();
+        return release;
+    }
+    io::Task<Result<Done>> ask_all(std::vector<std::optional<std::string>>& said) {
+        std::vector<io::Task<Result<std::string>>> asked;
+        for (auto& worker : workers_) asked.push_back(worker->parked(control_));
+        said = co_await ztunnel::gather(control_, 200ms, std::move(asked));
+        co_return Done{};
+    }
+    // On every worker, the n-th frame from now on.
+    void refuse_a_frame(std::uint64_t n) {
+        for (auto& worker : workers_) {
+            std::promise<void> told;
+            worker->loop().post_message([&] {
+                io::FramePool::here().refuse_the(n);
+                told.set_value();
+            });
+            told.get_future().wait();
+        }
     }
 
     Registry metrics;
@@ -204,6 +223,38 @@ TEST_CASE("a removal returns when every connection has ended [R-15]", "[pods]") 
     CHECK(stage.remove("u1"));
 }
 
+TEST_CASE("a removal without memory for it says so, and the next one ends the pod", "[pods]") {
+    CULVERT_NETNS_OR_SKIP(pod);
+    const std::uint64_t refused = GENERATE(1u, 2u);
+    Stage stage;
+    REQUIRE(stage.add("u1", pod->get()));
+    Fd open = client(pod->get(), hbone);
+    stage.refuse_a_frame(refused);
+    auto removed = stage.remove("u1");
+    REQUIRE_FALSE(removed);
+    CHECK(removed.error().reason == Reason::limit);
+    CHECK(stage.pods->uids() == std::vector<std::string>{"u1"});
+    stage.refuse_a_frame(0);
+    REQUIRE(stage.remove("u1"));
+    CHECK(stage.pods->uids().empty());
+    CHECK_FALSE(is_open(open));
+    CHECK_FALSE(listens(pod->get(), hbone));
+}
+
+TEST_CASE("a data loop that does not turn holds up neither the control loop nor what the others say",
+          "[pods]") {
+    Stage stage;
+    auto stuck = stage.stick(0);
+    std::vector<std::optional<std::string>> said;
+    auto asking =
+        std::async(std::launch::async, [&] { return stage.run([&](Pods&) { return stage.ask_all(said); }); });
+    CHECK(stage.run([](Pods& all) { return all.remove("unknown"); }));  // meanwhile it turns
+    REQUIRE(asking.get());
+    CHECK_FALSE(said[0]);
+    CHECK(said[1]);
+    stuck.set_value();
+}
+
 TEST_CASE("what one listener accepts is spread over the workers", "[pods]") {
     CULVERT_NETNS_OR_SKIP(pod);
     Stage stage;
@@ -221,9 +272,9 @@ TEST_CASE("a drain takes nothing new and leaves alone what is open [H-36]", "[po
     Stage stage;
     REQUIRE(stage.add("u1", pod->get()));
     Fd open = client(pod->get(), hbone);
-    REQUIRE(stage.run([](Pods& all) { return drained(all); }));
+    REQUIRE(stage.run([](Pods& all) { return all.drain(); }));
     CHECK_FALSE(listens(pod->get(), hbone));
     CHECK(is_open(open));
-    REQUIRE(stage.run([](Pods& all) { return cut(all); }));
+    REQUIRE(stage.run([](Pods& all) { return all.cut_all(Reason::draining); }));
     CHECK_FALSE(is_open(open));
 }

@@ -75,12 +75,12 @@ class World {
 public:
     World() : loop(*io::make_uring()), scope(loop), path(name()), zds(loop, pods, path, metrics) {
         listener.emplace(*io::PacketListener::open(loop, path, 0600));
-        scope.start(zds.run());
+        check(scope.start(zds.run()));
     }
     ~World() {
         scope.cancel();
         io::Scope last(loop);
-        last.start(end());
+        check(last.start(end()));
         loop.run();
         std::filesystem::remove(path);
     }
@@ -88,7 +88,7 @@ public:
     template <class T> T run(io::Task<T> task) {
         std::optional<T> out;
         io::Scope one(loop);
-        one.start(keep_then_stop(out, std::move(task)));
+        check(one.start(keep_then_stop(out, std::move(task))));
         loop.run();
         REQUIRE(out);
         return *std::move(out);
