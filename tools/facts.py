@@ -75,6 +75,56 @@ def wrong_rules():
         yield f"{', '.join(sorted(tests[rule]))}: [{rule}] is no rule of docs/threat-model.md"
 
 
+# Constants called `_max` that bound nothing which a peer feeds: a protocol fixes them, or they shape a text or a cost.
+NO_BOUNDS = {
+    "lib/h2/frame.h": "window_max stream_id_max frame_max_limit",      # RFC 9113
+    "lib/h2/tunnel.h": "data_max",                                     # one frame a record
+    "lib/io/frames.h": "pooled_max",                                   # larger frames come from the system
+    "lib/io/uring.cpp": "send_max",                                    # of one operation; the rest is another
+    "lib/kube/fields.cpp": "shown_bytes_max",                          # of a value in a message
+    "lib/kube/names.cpp": "name_bytes_max",                            # for "did you mean"
+    "lib/mesh/dns.h": "udp_plain_max message_max",                     # RFC 1035
+    "lib/mesh/dns_message.cpp": "label_max name_max",                  # RFC 1035
+    "lib/mesh/headers.cpp": "hostname_max",                            # RFC 1035
+    "lib/tls/certificate.cpp": "wall_max",                             # of a clock
+    "lib/tls/records.h": "ciphertext_max",                             # RFC 8446
+    "lib/tls/state_directory.h": "bytes_max",                          # a parameter
+    "lib/tls/token.h": "node_name_max",                                # Kubernetes
+    "ztunnel/outbox.cpp": "gathered_piece_max",                        # copy or not
+    "ztunnel/zds.cpp": "backoff_max",                                  # Z-6
+}
+MAXIMUM = re.compile(r"^ *(?:(?:static|inline|constexpr|const) )*[\w:<>]+ (\w+_max)(?: =|\{)", re.M)
+CITED = re.compile(r"docs/limits\.md: (\w+(?:\.\w+)?)")
+
+
+def sources():
+    for folder in ("lib", "ztunnel", "agent", "controller", "cli", "bpf"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".h", ".cpp", ".c") and not path.name.startswith("sim"):
+                yield str(path.relative_to(ROOT)), path.read_text()
+
+
+def wrong_limits():
+    """Every `_max` of the code has a row at its file (its name ends the row's, or stands behind the file); whatever a row names there
+    exists; every row that the code cites exists."""
+    names, rowed = set(), set()
+    for name, where, *_ in rows("docs/limits.md", 5):
+        names.update((name, name.split(".")[0]))
+        for file, constants in re.findall(r"([\w/]+\.\w+)((?: `[^`]+`)*)", where):
+            rowed.update((file, constant) for constant in (name.split(".")[-1], name.replace(".", "_")))
+            for constant in re.findall(r"`([^`]+)`", constants):
+                rowed.add((file, constant))
+                if not (ROOT / file).exists() or not re.search(rf"\b{constant}\b", (ROOT / file).read_text()):
+                    yield f"docs/limits.md: {name}: {file} has no {constant}"
+    for path, text in sources():
+        for constant in MAXIMUM.findall(text):
+            if (path, constant) not in rowed and constant not in NO_BOUNDS.get(path, "").split():
+                yield f"{path}: {constant} has no row in docs/limits.md"
+        for cited in CITED.findall(re.sub(r"\n *(?://|\*) ?", " ", text)):
+            if cited not in names:
+                yield f"{path}: docs/limits.md has no row {cited}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--summary", action="store_true", help="counts and what is unaccounted for")
@@ -109,7 +159,7 @@ def main():
     strange = sorted(set(tests) - set(known))
     if strange:
         print("named by tests but not in docs/wire.md:", " ".join(strange))
-    wrong = [*wrong_rules()]
+    wrong = [*wrong_rules(), *wrong_limits()]
     for each in wrong:
         print(each)
     return 1 if options.check and (missing or strange or wrong) else 0

@@ -3,9 +3,9 @@
 // resolvers, from sockets in the pod's namespace (D-13), so that policies of the network apply.
 //
 // Owned by the pod's door on the worker that listens for it (worker.h), on that loop. Bounds: queries_max
-// forwarded UDP queries and streams_max TCP connections at once; a query beyond them gets SERVFAIL, a
-// connection is closed. A resolver has resolver_wait to answer, then the next is asked; when none has
-// answered the pod gets SERVFAIL (D-14).
+// UDP queries and streams_max TCP connections at once; a query beyond them is dropped, a connection is closed
+// (docs/limits.md: dns.queries, dns.streams). A resolver has resolver_wait to answer, then the next is asked;
+// when none has answered the pod gets SERVFAIL (D-14).
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/io/datagram.h"

@@ -1,7 +1,7 @@
 // Why something was refused or ended: one closed list for the whole mesh (decisions: every refusal has a
 // reason word). The word is the label of the refusal counter, the `reason` of the access log and what
-// `culvert status` and `culvert why` print. Each reason also has Istio's response flag (wire fact M-3), so
-// that dashboards keep working.
+// `culvert status` prints; `culvert why` will be built from it. Each reason also has Istio's response flag
+// (wire fact M-3), so that dashboards keep working.
 #pragma once
 #include <cstdint>
 #include <string_view>

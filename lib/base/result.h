@@ -5,7 +5,7 @@
 // wrong is `check` (check.h).
 //
 // On the data path an Error is built without allocating: `text` stays empty there and `reason` is a word from
-// lib/base/reason.h that becomes a counter label, the access log's `reason` and an answer of `culvert why`.
+// lib/base/reason.h that becomes a counter label and the access log's `reason`; `culvert why` will answer it.
 #pragma once
 #include "lib/base/reason.h"
 

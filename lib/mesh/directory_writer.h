@@ -33,7 +33,7 @@ struct Delta {
 
 class DirectoryWriter {
 public:
-    // docs/limits.md: addresses of removed HBONE workloads that we remember (S14).
+    // Addresses of removed HBONE workloads that we remember (S14). docs/limits.md: directory.gone
     static constexpr std::size_t gone_max = 65'536;
 
     DirectoryWriter();
