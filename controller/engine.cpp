@@ -3,6 +3,7 @@
 #include "lib/base/log.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace culvert::controller {
 namespace {
@@ -132,10 +133,22 @@ void Engine::flush() {
     flush_posted_ = false;
     const Graph::Changes changes = graph_.flush();
     publish_.apply(changes);
+    take_notes();
     parts_.metrics.counter("culvert_controller_recomputed", "Derivations of the graph that were computed")
         .add(changes.recomputed);
     for (Applied& applied : std::exchange(applied_, {})) applied(Done{});
     show();
+}
+
+// What cannot be enforced as written is in the log when it appears, beside status.
+void Engine::take_notes() {
+    std::vector<kube::Problem> now = graph_.notes();
+    std::ranges::sort(now);
+    std::vector<kube::Problem> fresh;
+    std::ranges::set_difference(now, notes_, std::back_inserter(fresh));
+    for (const kube::Problem& one : fresh)
+        if (one.severity == kube::Problem::Severity::error) log::warn("controller", one.to_string());
+    notes_ = std::move(now);
 }
 
 void Engine::refresh_files() {
@@ -155,7 +168,9 @@ void Engine::show() {
     for (const kube::Problem& one : now_->problems)
         (one.severity == kube::Problem::Severity::error ? picture->problems : picture->warnings)
             .push_back(one);
-    for (kube::Problem& one : graph_.notes()) picture->warnings.push_back(std::move(one));
+    for (const kube::Problem& one : notes_)
+        (one.severity == kube::Problem::Severity::error ? picture->problems : picture->warnings)
+            .push_back(one);
     for (const auto& [key, object] : now_->objects) ++picture->objects[std::string(kube::word(key.kind))];
     picture->addresses = publish_.current()->size(xds::Type::address);
     picture->policies = publish_.current()->size(xds::Type::authorization);

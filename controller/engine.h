@@ -50,6 +50,7 @@ private:
     void see_again(const std::string& pod);
     void flush_soon();
     void flush();
+    void take_notes();
     void refresh_files();
     void renew_files();
     void show();
@@ -62,6 +63,7 @@ private:
     std::vector<Applied> applied_;  // reports that the next flush acknowledges
     std::set<std::string, std::less<>> nodes_;
     std::set<std::string, std::less<>> unsaved_;  // nodes whose last report is not on disk
+    std::vector<kube::Problem> notes_;            // of the graph, ascending
     bool flush_posted_ = false;
     bool renewing_ = false;
 

@@ -12,6 +12,7 @@ Made derive(const kube::AuthorizationPolicy& policy, Ask& ask) {
         kube::Problem said = note(policy.metadata, kube::Kind::authorization_policy, std::move(one.field),
                                   std::move(one.message), std::move(one.fix));
         if (one.line > 0) said.line = one.line;
+        said.severity = one.severity;
         made.notes.push_back(std::move(said));
     }
     if (converted.policy) made.outputs.emplace_back(*std::move(converted.policy));

@@ -18,6 +18,12 @@ std::string label_or(const kube::Metadata& object, const kube::Namespace* name_s
     return name_space ? std::string(translate::value_of(name_space->metadata.labels, name)) : std::string();
 }
 
+// A policy that decides about connections names this object: "Service shop/web".
+bool is_target(std::string key, Ask& ask) {
+    return std::ranges::any_of(ask.at<kube::AuthorizationPolicy>(Index::targeting, std::move(key)),
+                               [](const auto* policy) { return translate::is_enforced(*policy); });
+}
+
 }  // namespace
 
 kube::Problem note(const kube::Metadata& about, kube::Kind kind, std::string field, std::string message,
@@ -64,7 +70,7 @@ std::vector<std::string> attached_policies(std::string_view name_space, const ku
     const std::string& root = ask.mesh().root_namespace;
     auto add = [&](std::string_view where) {
         for (const auto* one : ask.selecting<kube::AuthorizationPolicy>(where, labels))
-            if (translate::is_converted(*one))
+            if (translate::is_converted(ask.mesh(), *one))
                 out.push_back(one->metadata.namespace_ + "/" + one->metadata.name);
     };
     add(name_space);
@@ -80,26 +86,29 @@ std::optional<mesh::GatewayAddress> missing_waypoint(const kube::Metadata& about
                                                      std::vector<kube::Problem>& notes) {
     const auto* name_space = ask.one<kube::Namespace>(kube::Kind::namespace_, "", about.namespace_);
     const std::string waypoint = label_or(about, name_space, "istio.io/use-waypoint");
-    if (waypoint.empty() || waypoint == "none") return {};
+    const bool labelled = !waypoint.empty() && waypoint != "none";
     std::string where = label_or(about, name_space, "istio.io/use-waypoint-namespace");
     if (where.empty()) where = about.namespace_;
-    const std::string self = kube::Key{kind, about.namespace_, about.name}.to_string();
-    const bool bound =
-        !ask.at<kube::AuthorizationPolicy>(Index::targeting, self).empty() ||
-        !ask.at<kube::AuthorizationPolicy>(Index::targeting, "Gateway " + where + "/" + waypoint).empty();
+    bool bound = is_target(kube::Key{kind, about.namespace_, about.name}.to_string(), ask);
+    if (labelled)
+        bound = is_target("Gateway " + where + "/" + waypoint, ask) ||
+                is_target("GatewayClass " + ask.mesh().root_namespace + "/istio-waypoint", ask) || bound;
     const std::string field = "metadata.labels.istio.io/use-waypoint";
     if (!bound || ask.mesh().l7_fail_open) {
-        notes.push_back(note(about, kind, field,
-                             "waypoints are not carried by this version: served at L4 only",
-                             "remove the label"));
+        if (labelled)
+            notes.push_back(note(about, kind, field,
+                                 "waypoints are not carried by this version: served at L4 only",
+                                 "remove the label"));
         return {};
     }
     notes.push_back(
         note(about, kind, field,
              "a policy is bound that only a waypoint can enforce, and there is none: connections are REFUSED",
-             "remove the policy or the label, or start the controller with --l7-fail-open"));
+             "remove the policy, or start the controller with --l7-fail-open"));
+    notes.back().severity = kube::Problem::Severity::error;
+    const std::string name = labelled ? waypoint : "waypoint";  // any: none of them is carried
     return mesh::GatewayAddress{
-        mesh::ServiceKey{where, waypoint + "." + where + ".svc." + ask.mesh().cluster_domain}, hbone_port};
+        mesh::ServiceKey{where, name + "." + where + ".svc." + ask.mesh().cluster_domain}, hbone_port};
 }
 
 std::string namespace_distribution(std::string_view name_space, Ask& ask) {

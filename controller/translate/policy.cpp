@@ -60,6 +60,7 @@ public:
         if (!values.not_any.empty()) names_.insert(not_any);
     }
     void add(const std::string& name) { names_.insert(name); }
+    void add(const Beyond& more) { names_.insert(more.names_.begin(), more.names_.end()); }
     bool any() const { return !names_.empty(); }
     std::string list() const {
         std::string out;
@@ -110,46 +111,96 @@ mesh::Match condition_match(const kube::PolicyCondition& when, Beyond& beyond) {
     return out;
 }
 
-// One clause for all `to`, one for all `from`, one for each `when`; in a clause one match an element.
-mesh::Rule convert(const kube::PolicyRule& rule, const std::string& own_namespace, Beyond& beyond) {
-    mesh::Rule out;
-    mesh::Clause to, from;
-    for (const auto& one : rule.to) to.matches.push_back(operation_match(one, beyond));
-    for (const auto& one : rule.from) from.matches.push_back(source_match(one, own_namespace, beyond));
-    if (!to.matches.empty()) out.clauses.push_back(std::move(to));
-    if (!from.matches.empty()) out.clauses.push_back(std::move(from));
-    for (const auto& one : rule.when) out.clauses.push_back({{condition_match(one, beyond)}});
-    return out;
-}
-
-// A clause whose matches are all empty never matches, and then neither does its rule.
-bool can_match(const mesh::Rule& rule) {
-    for (const mesh::Clause& clause : rule.clauses) {
-        bool any = clause.matches.empty();
-        for (const mesh::Match& match : clause.matches) any = any || !match.empty();
-        if (!any) return false;
+// A clause as it is written, and whether it lost a match entirely. Such a match would never match;
+// where one match is enough for a clause, what it stood for is anything.
+struct Draft {
+    mesh::Clause clause;
+    bool lost = false;
+    void add(mesh::Match match, const Beyond& beyond) {
+        lost = lost || (beyond.any() && match.empty());
+        clause.matches.push_back(std::move(match));
     }
-    return true;
-}
+};
 
-PolicyNote rule_note(const kube::AuthorizationPolicy& from, std::size_t at, const mesh::Rule& rule,
-                     const Beyond& beyond) {
-    PolicyNote out{"spec.rules[" + std::to_string(at) + "]",
-                   {},
-                   "enforce it at a waypoint with targetRefs",
-                   from.rules[at].line};
-    const std::string needs = "needs what a node proxy cannot see (" + beyond.list() + "): ";
-    if (from.action == kube::PolicyAction::allow)
-        out.message = needs + "the rule is left out, so less is allowed than written";
-    else if (can_match(rule))
-        out.message = needs + "the rest of the rule is enforced, so more is denied than written";
-    else
-        out.message = needs + "nothing of the rule is left, it has NO EFFECT";
+struct Converted {
+    mesh::Rule rule;
+    Beyond beyond;
+    bool lost = false;
+    void add(Draft draft) {
+        lost = lost || draft.lost;
+        if (!draft.clause.matches.empty() && !draft.lost) rule.clauses.push_back(std::move(draft.clause));
+    }
+};
+
+// One clause for all `to`, one for all `from`, one for each `when`; in a clause one match an element. A
+// clause that lost a match is left out: the rule matches more than what is written.
+Converted convert(const kube::PolicyRule& rule, const std::string& own_namespace) {
+    Converted out;
+    auto add = [&](Draft& draft, auto&& match_of, const auto& one) {
+        Beyond beyond;
+        mesh::Match match = match_of(one, beyond);
+        draft.add(std::move(match), beyond);
+        out.beyond.add(beyond);
+    };
+    auto source = [&](const kube::PolicySource& one, Beyond& beyond) {
+        return source_match(one, own_namespace, beyond);
+    };
+    Draft to, from;
+    for (const auto& one : rule.to) add(to, operation_match, one);
+    for (const auto& one : rule.from) add(from, source, one);
+    out.add(std::move(to));
+    out.add(std::move(from));
+    for (const auto& one : rule.when) {
+        Draft when;
+        add(when, condition_match, one);
+        out.add(std::move(when));
+    }
     return out;
 }
 
-const char* action_word(kube::PolicyAction action) {
-    return action == kube::PolicyAction::audit ? "AUDIT" : "CUSTOM";
+bool is_dry_run(const kube::AuthorizationPolicy& policy) {
+    return value_of(policy.metadata.annotations, "istio.io/dry-run") == "true";
+}
+
+PolicyNote remark(std::string field, std::string message, std::string fix) {
+    return {std::move(field), std::move(message), std::move(fix), 0, kube::Problem::Severity::warning};
+}
+
+PolicyNote rule_note(const kube::AuthorizationPolicy& from, std::size_t at, const Converted& converted,
+                     bool open) {
+    PolicyNote out{"spec.rules[" + std::to_string(at) + "]",
+                   "needs what a node proxy cannot see (" + converted.beyond.list() + "): ",
+                   "write the rule with ports, sources and namespaces alone", from.rules[at].line,
+                   kube::Problem::Severity::error};
+    if (from.action == kube::PolicyAction::allow)
+        out.message += "the rule is left out, so less is allowed than written";
+    else if (converted.lost && open)
+        out.message += "the rule is left out (--l7-fail-open): NOT ENFORCED";
+    else
+        out.message += "the rest of the rule is enforced, so more is denied than written";
+    return out;
+}
+
+// What a policy is that no node proxy ever gets, and why.
+std::optional<PolicyNote> not_for_nodes(const Mesh& mesh, const kube::AuthorizationPolicy& from) {
+    if (from.action == kube::PolicyAction::audit)
+        return remark("spec.action", "AUDIT cannot be done by a node proxy: NOTHING IS AUDITED",
+                      "the access log has every connection");
+    if (is_dry_run(from))
+        return remark("metadata.annotations", "is a dry run: NOT ENFORCED", "remove istio.io/dry-run");
+    if (!from.target_refs.empty())
+        return PolicyNote{
+            "spec.targetRefs",
+            mesh.l7_fail_open
+                ? "needs a waypoint, which this version does not run (--l7-fail-open): NOT ENFORCED"
+                : "needs a waypoint, which this version does not run: services that it is bound to "
+                  "are REFUSED",
+            "use a selector, and ports and sources alone", 0, kube::Problem::Severity::error};
+    if (from.action == kube::PolicyAction::custom && mesh.l7_fail_open)
+        return PolicyNote{"spec.action",
+                          "CUSTOM cannot be done by a node proxy (--l7-fail-open): NOT ENFORCED",
+                          "use ALLOW or DENY", 0, kube::Problem::Severity::error};
+    return {};
 }
 
 }  // namespace
@@ -158,45 +209,39 @@ bool by_selector(const kube::AuthorizationPolicy& policy) {
     return policy.selector && !policy.selector->empty();
 }
 
-bool is_converted(const kube::AuthorizationPolicy& policy) {
-    if (!policy.target_refs.empty()) return false;
-    if (policy.action != kube::PolicyAction::allow && policy.action != kube::PolicyAction::deny) return false;
-    return value_of(policy.metadata.annotations, "istio.io/dry-run") != "true";
+bool is_enforced(const kube::AuthorizationPolicy& policy) {
+    return policy.action != kube::PolicyAction::audit && !is_dry_run(policy);
+}
+
+bool is_converted(const Mesh& mesh, const kube::AuthorizationPolicy& policy) {
+    return !not_for_nodes(mesh, policy);
 }
 
 ConvertedPolicy authorization_policy(const Mesh& mesh, const kube::AuthorizationPolicy& from) {
     ConvertedPolicy out;
-    if (!from.target_refs.empty()) {
-        out.notes.push_back(
-            {"spec.targetRefs", "needs a waypoint, which this version does not run: NOT ENFORCED", {}, 0});
+    if (auto why = not_for_nodes(mesh, from)) {
+        out.notes.push_back(*std::move(why));
         return out;
     }
-    if (from.action != kube::PolicyAction::allow && from.action != kube::PolicyAction::deny) {
-        out.notes.push_back(
-            {"spec.action",
-             std::string(action_word(from.action)) + " cannot be done by a node proxy: NOT ENFORCED",
-             "use ALLOW or DENY, or targetRefs with a waypoint", 0});
-        return out;
-    }
-    if (!is_converted(from)) {
-        out.notes.push_back(
-            {"metadata.annotations", "is a dry run: NOT ENFORCED", "remove istio.io/dry-run", 0});
-        return out;
-    }
+    // Whom a provider would be asked about, and there is none to ask: denied.
+    if (from.action == kube::PolicyAction::custom)
+        out.notes.push_back({"spec.action",
+                             "CUSTOM cannot be done by a node proxy: what the policy matches is DENIED",
+                             "use ALLOW or DENY", 0, kube::Problem::Severity::error});
     mesh::Policy policy;
     policy.name = from.metadata.name;
     policy.name_space = from.metadata.namespace_;
     policy.scope = by_selector(from)                          ? mesh::PolicyScope::workload_selector
                    : policy.name_space == mesh.root_namespace ? mesh::PolicyScope::global
                                                               : mesh::PolicyScope::name_space;
-    policy.action =
-        from.action == kube::PolicyAction::deny ? mesh::PolicyAction::deny : mesh::PolicyAction::allow;
+    const bool allows = from.action == kube::PolicyAction::allow;
+    policy.action = allows ? mesh::PolicyAction::allow : mesh::PolicyAction::deny;
     for (std::size_t i = 0; i < from.rules.size(); ++i) {
-        Beyond beyond;
-        mesh::Rule rule = convert(from.rules[i], policy.name_space, beyond);
-        if (beyond.any()) out.notes.push_back(rule_note(from, i, rule, beyond));
-        if (beyond.any() && from.action == kube::PolicyAction::allow) continue;
-        policy.rules.push_back(std::move(rule));
+        Converted converted = convert(from.rules[i], policy.name_space);
+        const bool beyond = converted.beyond.any();
+        if (beyond) out.notes.push_back(rule_note(from, i, converted, mesh.l7_fail_open));
+        if (beyond && (allows || (converted.lost && mesh.l7_fail_open))) continue;
+        policy.rules.push_back(std::move(converted.rule));
     }
     out.policy = std::move(policy);
     return out;

@@ -260,6 +260,24 @@ TEST_CASE("why a pod is not enrolled is a sentence, also after a restart") {
     CHECK(kept->of("n1").at("u").reason == why.reason);
 }
 
+TEST_CASE("a policy that is not enforced as written is an error in status, not a remark") {
+    const Scratch scratch;
+    Rig rig(scratch);
+    kube::AuthorizationPolicy custom;
+    custom.metadata.name = "ask";
+    custom.metadata.namespace_ = "shop";
+    custom.action = kube::PolicyAction::custom;
+    custom.rules.emplace_back();
+    rig.manifests({node("n1"), custom});
+    CHECK(rig.published->size(xds::Type::authorization) == 1);
+    REQUIRE(rig.board.get()->problems.size() == 1);
+    CHECK(rig.board.get()->problems[0].object == "AuthorizationPolicy shop/ask");
+    CHECK(rig.board.get()->warnings.empty());
+    rig.manifests({node("n1")});
+    CHECK(rig.board.get()->problems.empty());
+    CHECK(rig.published->size(xds::Type::authorization) == 0);
+}
+
 TEST_CASE("a burst is one snapshot, and no change is none") {
     const Scratch scratch;
     Rig rig(scratch);

@@ -23,11 +23,8 @@ struct Outcome {
     std::string notes;
 };
 
-Outcome run(const std::string& name, const Mesh& mesh = {}) {
-    std::ifstream file("test/vectors/manifests/" + name + ".yaml");
-    std::stringstream text;
-    text << file.rdbuf();
-    const kube::Parsed parsed = kube::parse_manifest(name, text.str());
+Outcome outcome_of(const std::string& name, const std::string& text, const Mesh& mesh) {
+    const kube::Parsed parsed = kube::parse_manifest(name, text);
     for (const kube::Problem& problem : parsed.problems) UNSCOPED_INFO(problem.to_string());
     REQUIRE(parsed.good());
     REQUIRE_FALSE(parsed.objects.empty());
@@ -37,6 +34,13 @@ Outcome run(const std::string& name, const Mesh& mesh = {}) {
     for (const Output& output : graph.flush().set) outcome.outputs += text_of(output);
     for (const kube::Problem& problem : graph.notes()) outcome.notes += problem.to_string() + "\n";
     return outcome;
+}
+
+Outcome run(const std::string& name, const Mesh& mesh = {}) {
+    std::ifstream file("test/vectors/manifests/" + name + ".yaml");
+    std::stringstream text;
+    text << file.rdbuf();
+    return outcome_of(name, text.str(), mesh);
 }
 
 std::string expected(const std::string& name) {
@@ -80,6 +84,37 @@ TEST_CASE("with l7_fail_open a service whose L7 policy is lost stays at L4") {
     mesh.l7_fail_open = true;
     CHECK(run("waypoints", mesh).outputs.find("waypoint ") == std::string::npos);
     CHECK(run("waypoints").outputs.find("waypoint ") != std::string::npos);
+}
+
+TEST_CASE("what a policy of the waypoints' class binds is refused, if it has a waypoint's label") {
+    const std::string policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+                               "metadata: {name: p, namespace: istio-system}\n"
+                               "spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, "
+                               "name: istio-waypoint}], action: DENY, rules: [{}]}\n";
+    auto service = [](const std::string& labels) {
+        return "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop, labels: {" +
+               labels + "}}\nspec: {clusterIP: 10.1.0.1, ports: [{port: 80}]}\n";
+    };
+    auto outputs = [&](const std::string& labels) {
+        return outcome_of("class", policy + service(labels), {}).outputs;
+    };
+    CHECK(outputs("istio.io/use-waypoint: wp").find("waypoint shop/wp.shop") != std::string::npos);
+    CHECK(outputs("").find("waypoint ") == std::string::npos);
+}
+
+TEST_CASE("with l7_fail_open a policy that only HTTP could enforce has no effect, and status says so") {
+    Mesh mesh;
+    mesh.l7_fail_open = true;
+    const Outcome outcome = run("authorization", mesh);
+    CHECK(outcome.outputs.find("shop/k-custom") == std::string::npos);
+    CHECK(outcome.notes.find("shop/k-custom: spec.action: CUSTOM cannot be done by a node proxy "
+                             "(--l7-fail-open): NOT ENFORCED") != std::string::npos);
+    CHECK(outcome.notes.find("(request.headers[x]): the rule is left out (--l7-fail-open): NOT ENFORCED") !=
+          std::string::npos);
+    // What is left of it on L4 is enforced all the same.
+    CHECK(outcome.outputs.find(
+              "policy shop/g-deny denies for the namespace\n  if\n    all of port 80\npolicy") !=
+          std::string::npos);
 }
 
 TEST_CASE("the static STRICT policy exists only while a PeerAuthentication does [R-8]") {
