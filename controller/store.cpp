@@ -29,6 +29,7 @@ void add(std::vector<Place>& out, const Service& service, const Mesh& mesh) {
     if (service.external_name) return;
     add_selecting(out, service.metadata, service.selector);
     out.push_back({Index::host, service_host(service.metadata, mesh)});
+    for (const Ip& ip : service.cluster_ips) out.push_back({Index::vip, ip.to_string()});
 }
 
 void add(std::vector<Place>& out, const EndpointSlice& slice, const Mesh&) {

@@ -27,6 +27,7 @@ enum class Index : std::uint8_t {
     host,       // "web.shop.svc.cluster.local": Services and ServiceEntries of that name
     slices_of,  // "Pod shop/web": EndpointSlices with this pod
     address,    // "10.0.0.1": pods of their own network with this address
+    vip,        // "10.1.0.1": Services with this cluster IP
     node,       // "n1": pods there
     automatic,  // "4711": hosts of ServiceEntries whose automatic VIP would be this one
 };

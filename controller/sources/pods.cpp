@@ -36,6 +36,15 @@ void add_notes(const kube::Pod& pod, const kube::Node* node, Ask& ask, std::vect
                              "names a node that does not exist", "add a Node of this name"));
     if (pod.host_network) return;
     for (const Ip& ip : pod.ips) {
+        for (const auto* service : ask.at<kube::Service>(Index::vip, ip.to_string())) {
+            if (!is_published(*service) || !kube::older(service->metadata, pod.metadata)) continue;
+            notes.push_back(note(pod.metadata, kube::Kind::pod, "status.podIPs",
+                                 ip.to_string() + " is the cluster IP of Service " +
+                                     service->metadata.namespace_ + "/" + service->metadata.name +
+                                     ", which is older: the pod is not reached by it",
+                                 "correct the address"));
+            notes.back().severity = kube::Problem::Severity::error;
+        }
         for (const auto* other : ask.at<kube::Pod>(Index::address, ip.to_string())) {
             if (other == &pod || !translate::has_workload(*other)) continue;
             notes.push_back(note(pod.metadata, kube::Kind::pod, "status.podIPs",

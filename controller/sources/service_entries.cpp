@@ -85,6 +85,7 @@ Made derive(const kube::ServiceEntry& entry, Ask& ask) {
     for (const std::string& host : hosts) {
         mesh::Service one = host_service(entry, host, ask, made);
         one.waypoint = waypoint;
+        give_up_taken(entry.metadata, kube::Kind::service_entry, "spec.addresses", one, ask, made.notes);
         services.emplace_back(std::move(one));
     }
     if (translate::implicit_endpoints(entry)) {

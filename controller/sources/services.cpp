@@ -6,11 +6,9 @@
 #include "controller/translate/workload.h"
 
 namespace culvert::controller {
-
 Made derive(const kube::Service& service, Ask& ask) {
     Made made;
-    if (service.external_name) return made;
-    if (translate::value_of(service.metadata.annotations, translate::export_annotation) == "~") return made;
+    if (!is_published(service)) return made;
     translate::ServiceInputs inputs{service, service_host(service.metadata, ask.mesh()), {}, {}};
     inputs.distribution = namespace_distribution(service.metadata.namespace_, ask);
     inputs.waypoint = missing_waypoint(service.metadata, kube::Kind::service, ask, made.notes);
@@ -22,7 +20,9 @@ Made derive(const kube::Service& service, Ask& ask) {
         made.notes.push_back(note(service.metadata, kube::Kind::service, "spec.clusterIPs",
                                   "is missing: the service can be reached by no address",
                                   "write the addresses that the service shall have, or None"));
-    made.outputs.emplace_back(translate::service(ask.mesh(), inputs));
+    mesh::Service out = translate::service(ask.mesh(), inputs);
+    give_up_taken(service.metadata, kube::Kind::service, "spec.clusterIPs", out, ask, made.notes);
+    made.outputs.emplace_back(std::move(out));
     return made;
 }
 

@@ -4,6 +4,7 @@
 #include "controller/translate/entry.h"
 #include "controller/translate/policy.h"
 #include "controller/translate/service.h"
+#include "controller/translate/workload.h"
 
 #include <algorithm>
 
@@ -22,6 +23,22 @@ std::string label_or(const kube::Metadata& object, const kube::Namespace* name_s
 bool is_target(std::string key, Ask& ask) {
     return std::ranges::any_of(ask.at<kube::AuthorizationPolicy>(Index::targeting, std::move(key)),
                                [](const auto* policy) { return translate::is_enforced(*policy); });
+}
+
+// The oldest of those that claim the address (decision 14); null: `about` itself. Between Services and
+// ServiceEntries the client's namespace decides (O-27).
+const kube::Metadata* address_owner(const kube::Metadata& about, kube::Kind kind, const std::string& ip,
+                                    Ask& ask) {
+    const kube::Metadata* owner = &about;
+    auto challenge = [&](const kube::Metadata& other) {
+        if (kube::older(other, *owner)) owner = &other;
+    };
+    if (kind == kube::Kind::service)
+        for (const auto* service : ask.at<kube::Service>(Index::vip, ip))
+            if (is_published(*service)) challenge(service->metadata);
+    for (const auto* pod : ask.at<kube::Pod>(Index::address, ip))
+        if (translate::has_workload(*pod)) challenge(pod->metadata);
+    return owner == &about ? nullptr : owner;
 }
 
 }  // namespace
@@ -109,6 +126,26 @@ std::optional<mesh::GatewayAddress> missing_waypoint(const kube::Metadata& about
     const std::string name = labelled ? waypoint : "waypoint";  // any: none of them is carried
     return mesh::GatewayAddress{
         mesh::ServiceKey{where, name + "." + where + ".svc." + ask.mesh().cluster_domain}, hbone_port};
+}
+
+bool is_published(const kube::Service& service) {
+    return !service.external_name &&
+           translate::value_of(service.metadata.annotations, translate::export_annotation) != "~";
+}
+
+void give_up_taken(const kube::Metadata& about, kube::Kind kind, const std::string& field, mesh::Service& out,
+                   Ask& ask, std::vector<kube::Problem>& notes) {
+    std::erase_if(out.vips, [&](const mesh::Vip& vip) {
+        if (!vip.exact()) return false;
+        const kube::Metadata* owner = address_owner(about, kind, vip.range.base.to_string(), ask);
+        if (!owner) return false;
+        notes.push_back(note(about, kind, field,
+                             vip.range.base.to_string() + " is the address of " + owner->namespace_ + "/" +
+                                 owner->name + ", which is older and keeps it",
+                             "write an address that nobody has"));
+        notes.back().severity = kube::Problem::Severity::error;
+        return true;
+    });
 }
 
 std::string namespace_distribution(std::string_view name_space, Ask& ask) {

@@ -30,4 +30,11 @@ std::optional<mesh::GatewayAddress> missing_waypoint(const kube::Metadata& about
 std::string namespace_distribution(std::string_view name_space, Ask& ask);
 void check_distribution(const kube::Metadata& about, kube::Kind kind, std::vector<kube::Problem>& notes);
 
+// Neither an alias of a DNS name nor hidden from everyone.
+bool is_published(const kube::Service& service);
+// Takes out of `out` the addresses that somebody older has: a Service's that of another Service or of a pod,
+// a ServiceEntry's that of a pod. A manifest must not draw another's clients.
+void give_up_taken(const kube::Metadata& about, kube::Kind kind, const std::string& field, mesh::Service& out,
+                   Ask& ask, std::vector<kube::Problem>& notes);
+
 }  // namespace culvert::controller

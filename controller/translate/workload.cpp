@@ -122,11 +122,12 @@ mesh::Workload pod_workload(const Mesh& mesh, const PodInputs& inputs) {
     set_canonical_names(pod.metadata.labels, out);
     if (pod.host_network) {
         out.network_mode = mesh::NetworkMode::host_network;  // shares its addresses: never HBONE (trap 16)
-    } else if (native_tunnel(pod.metadata.labels)) {
-        out.tunnel_protocol = mesh::TunnelProtocol::hbone;
-        out.native_tunnel = true;
-    } else if (value_of(pod.metadata.annotations, redirection_annotation) == redirection_enabled) {
-        out.tunnel_protocol = mesh::TunnelProtocol::hbone;
+    } else {
+        // A node of ours knows whether the pod is served; a label of its manifest alone does not make it so.
+        const bool enrolled =
+            value_of(pod.metadata.annotations, redirection_annotation) == redirection_enabled;
+        out.native_tunnel = native_tunnel(pod.metadata.labels) && (enrolled || !inputs.node);
+        if (enrolled || out.native_tunnel) out.tunnel_protocol = mesh::TunnelProtocol::hbone;
     }
     out.authorization_policies = inputs.policies;
     out.health = pod.ready && !pod.metadata.deleting ? mesh::Health::healthy : mesh::Health::unhealthy;

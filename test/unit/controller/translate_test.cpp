@@ -102,6 +102,66 @@ TEST_CASE("what a policy of the waypoints' class binds is refused, if it has a w
     CHECK(outputs("").find("waypoint ") == std::string::npos);
 }
 
+TEST_CASE("an address belongs to the oldest that claims it, whatever a newer manifest says [O-27]") {
+    auto service = [](const std::string& name_space, const std::string& name, const std::string& year) {
+        return "---\napiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: " + name_space +
+               ", creationTimestamp: " + year +
+               "-01-01T00:00:00Z}\nspec: {clusterIP: 10.1.0.1, ports: [{port: 80}]}\n";
+    };
+    auto pod = [](const std::string& year) {
+        return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: db, namespace: shop, creationTimestamp: " +
+               year + "-01-01T00:00:00Z}\nspec: {nodeName: n1}\nstatus: {podIPs: [{ip: 10.1.0.1}]}\n";
+    };
+    auto has_vip = [](const Outcome& outcome, const std::string& host) {
+        return outcome.outputs.find("service " + host + ".svc.cluster.local\n  at /10.1.0.1\n") !=
+               std::string::npos;
+    };
+    SECTION("two Services") {
+        const Outcome outcome =
+            outcome_of("x", service("evil", "a", "2026") + service("shop", "b", "2025"), {});
+        CHECK(has_vip(outcome, "shop/b.shop"));
+        CHECK_FALSE(has_vip(outcome, "evil/a.evil"));
+        CHECK(outcome.notes.find(
+                  "error: Service evil/a: spec.clusterIPs: 10.1.0.1 is the address of shop/b, "
+                  "which is older and keeps it; write an address that nobody has\n") != std::string::npos);
+    }
+    SECTION("a Service and an older pod") {
+        const Outcome outcome = outcome_of("x", pod("2025") + service("evil", "a", "2026"), {});
+        CHECK_FALSE(has_vip(outcome, "evil/a.evil"));
+        CHECK(outcome.notes.find("error: Service evil/a: spec.clusterIPs") != std::string::npos);
+    }
+    SECTION("a Service and a newer pod") {
+        const Outcome outcome = outcome_of("x", pod("2026") + service("evil", "a", "2025"), {});
+        CHECK(has_vip(outcome, "evil/a.evil"));
+        CHECK(outcome.notes.find(
+                  "error: Pod shop/db: status.podIPs: 10.1.0.1 is the cluster IP of Service evil/a") !=
+              std::string::npos);
+    }
+    SECTION("a ServiceEntry and an older pod") {
+        const std::string entry =
+            "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\n"
+            "metadata: {name: e, namespace: evil}\nspec: {hosts: [e.example], addresses: [10.1.0.1], "
+            "ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: "
+            "10.9.9.9}]}\n";
+        const Outcome outcome = outcome_of("x", pod("2025") + entry, {});
+        CHECK(outcome.outputs.find("at /10.1.0.1\n") == std::string::npos);
+        CHECK(outcome.notes.find("error: ServiceEntry evil/e: spec.addresses") != std::string::npos);
+    }
+}
+
+TEST_CASE("a pod of a node of ours is HBONE by its node's word, not by a label [O-11]") {
+    auto hbone = [](const std::string& more) {
+        const std::string text =
+            "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n---\napiVersion: v1\nkind: Pod\n"
+            "metadata: {name: p, namespace: shop, labels: {networking.istio.io/tunnel: http}" +
+            more + "\nstatus: {podIPs: [{ip: 10.0.0.1}]}\n";
+        return outcome_of("x", text, {}).outputs.find("  hbone") != std::string::npos;
+    };
+    CHECK_FALSE(hbone("}\nspec: {nodeName: n1}"));
+    CHECK(hbone(", annotations: {ambient.istio.io/redirection: enabled}}\nspec: {nodeName: n1}"));
+    CHECK(hbone("}\nspec: {nodeName: elsewhere}"));  // of a node that is not ours nobody else speaks
+}
+
 TEST_CASE("with l7_fail_open a policy that only HTTP could enforce has no effect, and status says so") {
     Mesh mesh;
     mesh.l7_fail_open = true;
