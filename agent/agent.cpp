@@ -3,6 +3,7 @@
 #include "agent/netlink.h"
 #include "agent/os.h"
 #include "agent/privileges.h"
+#include "agent/uninstall.h"
 #include "lib/base/log.h"
 #include "lib/io/uring.h"
 
@@ -68,6 +69,16 @@ Result<std::uint64_t> own_cookie() {
     return cookie_of(own.get());
 }
 
+// A mistyped path is an error of whoever starts us for the first time. Where an earlier agent captured pods,
+// a directory that is gone is waited for: they must be served meanwhile.
+Result<Done> look_for_manifests(const Settings& settings) {
+    std::error_code failed;
+    if (std::filesystem::is_directory(settings.manifests, failed) || PinDirectory::find(settings.bpffs))
+        return Done{};
+    return refuse(Reason::bad_configuration, "--manifests: there is no directory " + settings.manifests +
+                                                 ": make it, or name another one");
+}
+
 sigset_t ending_signals() {
     sigset_t set;
     ::sigemptyset(&set);
@@ -103,12 +114,15 @@ struct Agent::Opened {
     std::unique_ptr<Reports> reports;
     Fd signals;
     Fd addresses;
+    Fd claim;
 };
 
 Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
+    TRY_DONE(look_for_manifests(settings));
     TRY(Fd signals, open_signals());
     TRY(Groups groups, open_groups(settings));  // by path, while the paths are there (decision 7)
     TRY_DONE(make_directory(settings.run_directory));
+    TRY(Fd claim, claim_run_directory(settings.run_directory));
     TRY_DONE(make_directory(std::filesystem::path(settings.zds_path).parent_path().string()));
     TRY(PinDirectory pins, PinDirectory::open(settings.bpffs));
     TRY_DONE(enter_node(settings.node_namespace));
@@ -123,9 +137,9 @@ Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
     if (!settings.controller.empty()) {
         TRY(reports, Reports::start(settings));
     }
-    std::unique_ptr<Agent> agent(
-        new Agent(settings, {std::move(groups), cookie, std::move(capture), std::move(driver),
-                             std::move(reports), std::move(signals), std::move(addresses)}));
+    std::unique_ptr<Agent> agent(new Agent(
+        settings, {std::move(groups), cookie, std::move(capture), std::move(driver), std::move(reports),
+                   std::move(signals), std::move(addresses), std::move(claim)}));
     TRY_DONE(agent->open_doors());
     return agent;
 }
@@ -138,8 +152,9 @@ Agent::Agent(const Settings& settings, Opened opened)
                settings.sweeping, opened.node_cookie},
               *capture_, zds_),
       reports_(std::move(opened.reports)), signals_(std::move(opened.signals)),
-      addresses_(std::move(opened.addresses)), port_({settings_, root_, ztunnel_, census_, zds_, *capture_,
-                                                      reports_.get(), loop_, [this] { changed_.set(); }}),
+      addresses_(std::move(opened.addresses)), claim_(std::move(opened.claim)),
+      port_({settings_, root_, ztunnel_, census_, zds_, *capture_, reports_.get(), loop_,
+             [this] { changed_.set(); }}),
       tasks_(loop_), last_(loop_), control_(loop_, tasks_) {}
 
 Agent::~Agent() {
@@ -250,26 +265,6 @@ io::Task<Result<Done>> Agent::hear_refusals() {
         CO_TRY_DONE(co_await io::readable(loop_, capture_->refusals_fd()));
         capture_->drain([this](const Refusal& refusal) { port_.note(refusal); });
     }
-}
-
-Result<Done> uninstall(const Settings& settings) {
-    Result<PinDirectory> pins = PinDirectory::find(settings.bpffs);
-    if (!pins && pins.error().reason != Reason::closed) return refuse(std::move(pins));
-    if (pins) {
-        if (Result<Done> gone = uninstall_capture(*pins); !gone) return gone;
-    }
-    std::string root_path = settings.capture_group;
-    if (root_path.empty()) {
-        TRY(root_path, cgroup2_mount());
-    }
-    std::string path =
-        settings.ztunnel_group.empty() ? root_path + "/culvert-ztunnel" : settings.ztunnel_group;
-    if (Result<Group> group = Group::open(path)) {
-        if (Result<Done> gone = group->remove(); !gone) return gone;
-    }
-    ::unlink(settings.zds_path.c_str());
-    ::rmdir(settings.run_directory.c_str());  // stays if somebody else keeps something there
-    return Done{};
 }
 
 }  // namespace culvert::agent

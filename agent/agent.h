@@ -50,6 +50,7 @@ private:
     std::unique_ptr<kube::Watch> watch_;
     Fd signals_;
     Fd addresses_;  // an epoll of the pods' netlink sockets: one task waits for all
+    Fd claim_;      // on the run directory
     ControlPort port_;
     io::Scope tasks_;
     io::Scope last_;  // waits for the signal, then for tasks_
@@ -59,8 +60,5 @@ private:
 // SIGTERM and SIGINT, for the whole process: called before any thread is made, so that only the descriptor
 // gets them.
 void block_signals();
-
-// Takes away what agents with these settings left behind: pins, cgroup, sockets, directories (decision 18).
-Result<Done> uninstall(const Settings& settings);
 
 }  // namespace culvert::agent

@@ -1,12 +1,17 @@
 #include "agent/flags.h"
 
+#include "lib/base/words.h"
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <unistd.h>
 
 namespace culvert::agent {
 namespace {
+
+constexpr const char* version = "agent (culvert) " CULVERT_VERSION;
 
 constexpr const char* about =
     R"(Node agent of Culvert: decides which pods of this node are in the mesh, captures their connections
@@ -51,6 +56,7 @@ std::string beside_ourselves(const char* name) {
     return failed ? std::string() : (self.parent_path() / name).string();
 }
 
+// Where an agent keeps things: what uninstall must know, too.
 void add_places(CLI::App& app, Settings& settings) {
     app.add_option("--run-dir", settings.run_directory, "directory for sockets and state; made if missing")
         ->capture_default_str();
@@ -65,18 +71,18 @@ void add_places(CLI::App& app, Settings& settings) {
     app.add_option("--cgroup", settings.ztunnel_group,
                    "ztunnel's own cgroup, its identity towards the kernel; made if missing  "
                    "[CAPTURE-CGROUP/culvert-ztunnel]");
+    app.add_option("--zds-socket", settings.zds_path,
+                   "socket on which ztunnel is told about pods (INPOD_UDS of ztunnel)")
+        ->capture_default_str();
+}
+
+void add_peers(CLI::App& app, Settings& settings, Raw& raw) {
     app.add_option(
         "--pods-cgroup", settings.pod_groups,
         "a cgroup below which pods' processes run: their sockets in the node's namespace are no node probes "
         "(may be repeated)");
     app.add_option("--node-namespace", settings.node_namespace,
                    "the node's network namespace, as a path  [the agent's own]");
-}
-
-void add_peers(CLI::App& app, Settings& settings, Raw& raw) {
-    app.add_option("--zds-socket", settings.zds_path,
-                   "socket on which ztunnel is told about pods (INPOD_UDS of ztunnel)")
-        ->capture_default_str();
     app.add_option("--ztunnel-program", raw.ztunnel_program,
                    "the only program that may connect there, as a path; `any`: any of the agent's user  "
                    "[`ztunnel` beside the agent's own program]");
@@ -125,7 +131,7 @@ void add_policy(CLI::App& app, Settings& settings, Raw& raw) {
 }
 
 Result<Done> complete(Settings& settings, const Raw& raw) {
-    std::optional<Address> control = Address::parse(raw.control);
+    std::optional<Address> control = Address::parse_flag(raw.control);
     if (!control)
         return refuse(Reason::bad_configuration, "--control: " + raw.control + " is no ADDRESS:PORT");
     settings.control = *control;
@@ -151,6 +157,10 @@ Result<Done> complete(Settings& settings, const Raw& raw) {
         return refuse(Reason::bad_configuration, "--node-name (or NODE_NAME) is needed");
     if (settings.manifests.empty())
         return refuse(Reason::bad_configuration, "--manifests is needed: a directory");
+    if (!settings.controller.empty() && (settings.token.empty() || settings.root_certificate.empty()))
+        return refuse(Reason::bad_configuration,
+                      "--controller needs --token and --root-cert: the controller makes both files for each "
+                      "Node, in STATE/nodes/NODE");
     return Done{};
 }
 
@@ -173,6 +183,10 @@ Result<Settings> parse_flags(int argc, const char* const* argv) {
         app.footer(footer);
         app.fallthrough();
         app.get_formatter()->column_width(34);
+        app.set_version_flag("--version", version);
+        app.add_subcommand("version", "print the version and leave")->callback([] {
+            throw CLI::CallForVersion(version, 0);
+        });
         CLI::App* precheck =
             app.add_subcommand("precheck", "say which kernel feature or privilege is missing, and the fix");
         precheck->add_option("-o,--output", raw.output, "how to say it")
@@ -180,12 +194,16 @@ Result<Settings> parse_flags(int argc, const char* const* argv) {
             ->capture_default_str();
         CLI::App* uninstall = app.add_subcommand(
             "uninstall", "release every pod and remove what the agent left: pins, cgroup, directories");
+        add_places(*uninstall, settings);
+        uninstall->add_flag("--force", settings.force, "although an agent lives on that --run-dir");
         app.require_subcommand(0, 1);
         add_policy(app, settings, raw);
         add_places(app, settings);
         add_peers(app, settings, raw);
+        std::vector<std::string> words = command_words(argc, argv);
+        std::ranges::reverse(words);  // as CLI11 takes them
         try {
-            app.parse(argc, argv);
+            app.parse(words);
         } catch (const CLI::Success& asked) {
             app.exit(asked, std::cout, std::cerr);
             settings.command = Command::nothing;

@@ -4,6 +4,7 @@
 #include "agent/json.h"
 #include "agent/precheck.h"
 #include "agent/privileges.h"
+#include "agent/uninstall.h"
 #include "lib/base/log.h"
 
 #include <algorithm>
@@ -45,8 +46,12 @@ int leave(const agent::Settings& settings) {
         print(stderr, capabilities);
         return 1;
     }
-    culvert::Result<culvert::Done> gone = agent::uninstall(settings);
-    return gone ? 0 : complain(gone.error());
+    culvert::Result<std::vector<std::string>> gone = agent::uninstall(settings);
+    if (!gone) return complain(gone.error());
+    for (const std::string& line : *gone) std::printf("%s\n", line.c_str());
+    if (gone->empty())
+        std::printf("nothing to remove: no agent left anything in %s\n", settings.run_directory.c_str());
+    return 0;
 }
 
 // The writer inherits from the thread that makes it: one that has given every capability away.

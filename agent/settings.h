@@ -34,7 +34,8 @@ struct Settings {
     Sweeping sweeping = Sweeping::strict;
     std::string log_filter;
     bool log_json = false;
-    bool json = false;  // of precheck's answer
+    bool json = false;   // of precheck's answer
+    bool force = false;  // uninstall although an agent lives
 };
 
 }  // namespace culvert::agent

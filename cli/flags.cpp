@@ -1,6 +1,10 @@
 #include "cli/flags.h"
 
+#include "lib/base/words.h"
+
 #include <CLI/CLI.hpp>
+
+#include <algorithm>
 
 namespace culvert::cli {
 namespace {
@@ -17,12 +21,10 @@ Exit code: 0 all is well, 1 something is to look at, 2 the command itself was wr
 
 // "localhost:15000", ":15000" or "10.0.0.1:15000".
 std::string check_address(std::string& text) {
-    std::string_view host = std::string_view(text).substr(0, text.rfind(':'));
-    if (text.find(':') != std::string::npos && (host == "localhost" || host.empty()))
-        text = "127.0.0.1" + text.substr(text.rfind(':'));
-    return Address::parse(text)
-               ? ""
-               : "'" + text + "' is no ADDRESS:PORT, such as 10.0.0.5:15014 or [fd00::5]:15014";
+    auto address = Address::parse_flag(text);
+    if (!address) return "'" + text + "' is no ADDRESS:PORT, such as 10.0.0.5:15014 or [fd00::5]:15014";
+    text = address->to_string();
+    return {};
 }
 
 struct Words {
@@ -34,15 +36,22 @@ void add_ports(CLI::App& app, Words& words) {
     auto check = CLI::Validator(check_address, "ADDRESS:PORT");
     app.add_option("--controller", words.controller, "status port of the controller")
         ->envname("CULVERT_CONTROLLER")
-        ->transform(check);
+        ->transform(check)
+        ->capture_default_str();
     app.add_option("--agent", words.agent, "status port of the node's agent")
         ->envname("CULVERT_AGENT")
-        ->transform(check);
+        ->transform(check)
+        ->capture_default_str();
     app.add_option("--ztunnel", words.ztunnel, "admin port of the node's ztunnel")
         ->envname("CULVERT_ZTUNNEL")
-        ->transform(check);
-    app.add_option("--ztunnel-ready", words.ready, "readiness port of the node's ztunnel")->transform(check);
-    app.add_option("-o,--output", words.form, "form of the answer")->check(CLI::IsMember({"table", "json"}));
+        ->transform(check)
+        ->capture_default_str();
+    app.add_option("--ztunnel-ready", words.ready, "readiness port of the node's ztunnel")
+        ->transform(check)
+        ->capture_default_str();
+    app.add_option("-o,--output", words.form, "form of the answer")
+        ->check(CLI::IsMember({"table", "json"}))
+        ->capture_default_str();
 }
 
 Command command_of(const Words& words, Verb verb) {
@@ -64,8 +73,13 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
     app.fallthrough();
     add_ports(app, given);
     Verb verb = Verb::status;
+    // The options are every command's, wherever they stand; so the help of each command shows them.
+    auto shared = [&app] { return CLI::Formatter().make_groups(&app, CLI::AppFormatMode::Normal); };
     auto add = [&](CLI::App& parent, const char* name, const char* help, Verb which) {
-        return parent.add_subcommand(name, help)->fallthrough()->callback([&verb, which] { verb = which; });
+        CLI::App* command = parent.add_subcommand(name, help)->fallthrough();
+        command->set_help_flag("");  // it is among the shared ones
+        command->footer(shared);
+        return command->callback([&verb, which] { verb = which; });
     };
     add(app, "status", "is the mesh well, seen from this node", Verb::status);
     CLI::App* config =
@@ -79,10 +93,13 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
         ->alias("certificates");
     add(*config, "connections", "open connections of this node's pods", Verb::connections)
         ->alias("connection");
+    app.set_version_flag("--version", "culvert " CULVERT_VERSION);
     add(app, "version", "version of this program", Verb::version);
     add(app, "completion", "completion script for bash", Verb::completion);
+    std::vector<std::string> words_given = command_words(count, words);
+    std::ranges::reverse(words_given);  // as CLI11 takes them
     try {
-        app.parse(count, words);
+        app.parse(words_given);
     } catch (const CLI::ParseError& stop) {
         std::ostringstream out, error;
         int code = app.exit(stop, out, error);
@@ -96,15 +113,27 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
 }
 
 std::string completion_script() {
-    return R"(_culvert() {
-  local word="${COMP_WORDS[COMP_CWORD]}"
-  case "${COMP_WORDS[1]}" in
-    ztunnel-config) COMPREPLY=($(compgen -W "workload service policy certificate connections" -- "$word")) ;;
-    *) COMPREPLY=($(compgen -W "status ztunnel-config version completion --controller --agent --ztunnel --output --help" -- "$word")) ;;
+    // The flags of a program are those that its own help names.
+    return R"sh(_culvert() {
+  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words=
+  local flags="$("$1" --help 2>/dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)"
+  case "${1##*/} $before" in
+    'culvert -o'|'culvert --output') words="table json" ;;
+    *' -o'|*' --output') words="text json" ;;
+    *' --'*) COMPREPLY=($(compgen -o default -- "$word")); return ;;
+    culvert*) case "${COMP_WORDS[1]}" in
+        ztunnel-config) words="workload service policy certificate connections $flags" ;;
+        *) words="status ztunnel-config version completion help $flags" ;;
+      esac ;;
+    agent*) words="precheck uninstall version help $flags" ;;
+    controller*) words="validate version help $flags" ;;
+    ztunnel*) words="proxy version help" ;;
   esac
+  case "$before" in validate) COMPREPLY=($(compgen -o default -- "$word")) ;; esac
+  COMPREPLY+=($(compgen -W "$words" -- "$word"))
 }
-complete -F _culvert culvert
-)";
+complete -F _culvert culvert agent controller ztunnel
+)sh";
 }
 
 }  // namespace culvert::cli

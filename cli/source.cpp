@@ -7,7 +7,13 @@ namespace culvert::cli {
 using namespace std::chrono_literals;
 
 Result<std::string> get(Address at, std::string_view path) {
-    TRY(auto response, control::fetch_blocking(at, {.path = std::string(path)}, 5s));
+    auto answer = control::fetch_blocking(at, {.path = std::string(path)}, 5s);
+    if (!answer && answer.error().reason == Reason::connect_refused && at.ip == *Ip::parse("127.0.0.1")) {
+        // A program that listens on ::1 alone is on this machine all the same.
+        auto other = control::fetch_blocking({*Ip::parse("::1"), at.port}, {.path = std::string(path)}, 5s);
+        if (other) answer = std::move(other);
+    }
+    TRY(auto response, std::move(answer));
     if (response.status != 200) {
         std::string body = response.body.substr(0, response.body.find('\n'));
         return std::unexpected(

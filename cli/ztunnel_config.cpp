@@ -11,6 +11,16 @@ std::string joined(const std::vector<Json>& items) {
     return out;
 }
 
+// "network/address"; the network is mostly the nameless one, which says nothing.
+std::string vips_of(const Json& service) {
+    std::string out;
+    for (const Json& vip : service["vips"].items()) {
+        std::string text = vip.text();
+        out += (out.empty() ? "" : ",") + text.substr(text.starts_with('/') ? 1 : 0);
+    }
+    return out;
+}
+
 std::string ports_of(const Json& service) {
     std::string out;
     Json ports = service["ports"];
@@ -48,8 +58,7 @@ std::string service_table(const Json& dump) {
     Table table({"NAMESPACE", "SERVICE", "HOSTNAME", "VIPS", "PORTS", "ENDPOINTS"});
     for (const Json& service : dump["services"].items())
         table.add({service["namespace"].text(), service["name"].text(), service["hostname"].text(),
-                   joined(service["vips"].items()), ports_of(service),
-                   std::to_string(service["endpoints"].items().size())});
+                   vips_of(service), ports_of(service), std::to_string(service["endpoints"].items().size())});
     return table.to_string();
 }
 

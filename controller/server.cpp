@@ -10,6 +10,7 @@
 #include "lib/tls/state_directory.h"
 #include "lib/xds/grpc_server.h"
 
+#include <filesystem>
 #include <sys/prctl.h>
 
 namespace culvert::controller {
@@ -152,6 +153,11 @@ Server::Server(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::start(const Options& options) {
+    // Before anything is made: a mistyped path must not leave a root key behind and call itself ready.
+    std::error_code failed;
+    if (!std::filesystem::is_directory(options.manifests, failed))
+        return refuse(Reason::bad_configuration, "--manifests: there is no directory " + options.manifests +
+                                                     ": make it, or name another one");
     // The mesh's root key and the tokens' are in this process's memory: no core dump, no ptrace by others.
     ::prctl(PR_SET_DUMPABLE, 0);
     TRY(Fd occupied, occupy(options.state_dir));

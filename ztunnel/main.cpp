@@ -79,7 +79,7 @@ int run() {
 int main(int count, char** words) {
     std::string_view verb = count > 1 ? words[1] : "proxy";
     if (verb == "proxy") return run();
-    if (verb == "version") return std::puts("ztunnel (culvert) " CULVERT_VERSION) < 0;
+    if (verb == "version" || verb == "--version") return std::puts("ztunnel (culvert) " CULVERT_VERSION) < 0;
     if (verb == "help" || verb == "--help" || verb == "-h")
         return std::printf("%s%s", usage, ztunnel::config_help().c_str()) < 0;
     std::fprintf(stderr, "ztunnel: unknown word '%s'; see 'ztunnel help'\n", words[1]);

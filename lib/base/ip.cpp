@@ -90,6 +90,12 @@ std::optional<Address> Address::parse(std::string_view text) {
     return Address{*ip, static_cast<std::uint16_t>(*number)};
 }
 
+std::optional<Address> Address::parse_flag(std::string_view text) {
+    std::string_view host = text.substr(0, text.find(':'));
+    if (text.find(':') == text.npos || (!host.empty() && host != "localhost")) return parse(text);
+    return parse("127.0.0.1" + std::string(text.substr(host.size())));
+}
+
 std::string Address::to_string() const {
     std::string host = ip.to_string();
     return (ip.is_v4() ? host : "[" + host + "]") + ":" + std::to_string(port);

@@ -45,7 +45,9 @@ struct Address {
     std::uint16_t port = 0;
 
     static std::optional<Address>
-    parse(std::string_view text);   // "10.0.0.1:80", "[fd00::1]:80"; the port is mandatory
+    parse(std::string_view text);  // "10.0.0.1:80", "[fd00::1]:80"; the port is mandatory
+    // As people write flags and variables: "localhost:80" and ":80" are 127.0.0.1:80, too.
+    static std::optional<Address> parse_flag(std::string_view text);
     std::string to_string() const;  // the same form
     auto operator<=>(const Address&) const = default;
 };

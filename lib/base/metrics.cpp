@@ -99,7 +99,8 @@ std::string Registry::render() const {
         const char* type = family.kind == Kind::counter ? "counter"
                            : family.kind == Kind::gauge ? "gauge"
                                                         : "histogram";
-        out += fmt::format("# HELP {} {}.\n# TYPE {} {}\n", name, family.help, name, type);
+        std::string_view end = family.help.ends_with('.') ? "" : ".";
+        out += fmt::format("# HELP {} {}{}\n# TYPE {} {}\n", name, family.help, end, name, type);
         for (const auto& [labels, counter] : family.counters)
             out += fmt::format("{}_total{} {}\n", name, braces(labels), counter.value());
         for (const auto& [labels, gauge] : family.gauges)

@@ -70,7 +70,7 @@ Result<std::uint16_t> Server::listen(Address at, Routes routes) {
     auto listener = io::Listener::open(loop_, io::own_namespace, at, {.reuse_port = false});
     if (!listener) {
         Error error = std::move(listener).error();
-        error.text = "cannot listen on " + at.to_string() + (error.text.empty() ? "" : ": " + error.text);
+        if (error.text.empty()) error.text = "cannot listen on " + at.to_string();
         return std::unexpected(std::move(error));
     }
     TRY(Address local, listener->local());

@@ -8,6 +8,11 @@ namespace {
 constexpr std::string_view scheme = "spiffe://";
 }
 
+bool is_trust_domain(std::string_view text) {
+    constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyz0123456789.-_";
+    return !text.empty() && text.size() <= 255 && text.find_first_not_of(allowed) == text.npos;
+}
+
 std::optional<Identity> Identity::parse(std::string_view uri) {
     if (uri.size() > text_max || !uri.starts_with(scheme)) return std::nullopt;
     std::string_view rest = uri.substr(scheme.size());

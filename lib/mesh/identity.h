@@ -14,6 +14,9 @@
 
 namespace culvert::mesh {
 
+// SPIFFE-ID 2.1: lower-case letters, digits, dots, dashes and underscores; at most 255 characters.
+bool is_trust_domain(std::string_view text);
+
 struct Identity {
     static constexpr std::size_t text_max = 2048;  // SPIFFE-ID 2.3
 

@@ -337,9 +337,14 @@ class Lifecycle(unittest.TestCase):
         self.start()
         app = self.lab.actor("p11")
         there, port = self.remote.listen("::")
+        refused = self.lab.uninstall()
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+        self.assertIn(f"an agent runs on {self.lab.dir}: end it first", refused.stderr)
+        self.assertTrue(self.lab.pod_status("p11")["captured"])
         self.lab.stop_agent(signal.SIGKILL)
         done = self.lab.uninstall()
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("released pod lab/p11: it is in clear text now", done.stdout)
         self.assertFalse((self.lab.dir / "bpf").exists())
         self.assertFalse((self.lab.cgroup / "culvert-ztunnel").exists())
         self.assertFalse(self.lab.zds.exists())
@@ -355,15 +360,16 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual((again.returncode, again.stderr), (0, ""))
 
     def test_uninstall_while_nothing_was_installed(self):
-        """is fine"""
+        """is fine, and is said"""
         done = self.lab.uninstall()
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("nothing to remove", done.stdout)
 
     def test_what_is_wrong_is_said_at_start(self):
         """a busy control port, a cgroup that is none, a namespace that is none, no rights: the thing and the fix, exit 1"""
         self.lab.add_pod(11)
         busy, port = self.lab.hands.listen("127.0.0.1", 15019)
-        for flags, words in (((), "15019"), (("--capture-cgroup", "/tmp"), "cgroup2 mount"),
+        for flags, words in ((("--manifests", "/none/such"), "there is no directory /none/such"), ((), "15019"), (("--capture-cgroup", "/tmp"), "cgroup2 mount"),
                              (("--node-namespace", "/run/netns/none-of-that-name"), "none-of-that-name"),
                              (("--cgroup", str(self.lab.cgroup)), "must lie below"), (("--log", "loud"), "loud")):
             with self.subTest(words=words):

@@ -73,6 +73,23 @@ TEST_CASE("what is wrong is named, with the way to the list of flags", "[flags]"
     CHECK(complaint({"precheck", "-o", "yaml"}).find("--output") != std::string::npos);
 }
 
+TEST_CASE("a controller is believed by its root and asked with a token: both are needed", "[flags]") {
+    CHECK(complaint({"--node-name", "n1", "--manifests", "/m", "--controller", "c:15012"})
+              .find("--root-cert") != std::string::npos);
+    CHECK(complaint({"--node-name", "n1", "--manifests", "/m", "--controller", "c:15012", "--token", "t"})
+              .find("--root-cert") != std::string::npos);
+    CHECK(parse({"--node-name", "n1", "--manifests", "/m", "--controller", "c:15012", "--token", "t",
+                 "--root-cert", "r"}));
+}
+
+TEST_CASE("localhost is an address, a port beyond 65535 is none", "[flags]") {
+    CHECK(
+        parse({"--node-name", "n1", "--manifests", "/m", "--control", "localhost:9"})->control.to_string() ==
+        "127.0.0.1:9");
+    CHECK(complaint({"--node-name", "n1", "--manifests", "/m", "--control", "127.0.0.1:99999"})
+              .find("no ADDRESS:PORT") != std::string::npos);
+}
+
 TEST_CASE("precheck and uninstall need no node name", "[flags]") {
     CHECK(parse({"precheck"})->command == Command::precheck);
     CHECK_FALSE(parse({"precheck"})->json);
@@ -81,4 +98,6 @@ TEST_CASE("precheck and uninstall need no node name", "[flags]") {
     REQUIRE(settings);
     CHECK(settings->command == Command::uninstall);
     CHECK(settings->bpffs == "/run/other/bpf");
+    CHECK_FALSE(settings->force);
+    CHECK(parse({"uninstall", "--force"})->force);
 }

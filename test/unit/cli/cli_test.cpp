@@ -45,6 +45,13 @@ TEST_CASE("help explains with examples, and a wrong word or address names itself
     auto wrong = parse({"status", "--agent", "nowhere"});
     CHECK(wrong.error().code == 2);
     CHECK(wrong.error().text.find("nowhere") != std::string::npos);
+    for (auto words : {std::vector<const char*>{"status", "--help"}, {"help", "status"}, {"status", "-h"}}) {
+        auto help = parse(std::move(words));
+        CHECK(help.error().code == 0);
+        for (const char* part : {"Usage: culvert status", "--output", "--agent", "127.0.0.1:15019"})
+            CHECK(help.error().text.find(part) != std::string::npos);
+    }
+    CHECK(parse({"--version"}).error().text.starts_with("culvert "));
     CHECK(parse({"stauts"}).error().text.find("stauts") != std::string::npos);
 }
 
@@ -60,6 +67,11 @@ TEST_CASE("tables show what a configuration dump says [A-5]", "[cli]") {
     CHECK(certificate_table(dump).find("spiffe://x/ns/a/sa/s   Available   7") != std::string::npos);
     CHECK(connection_table(dump).find("a/p   outbound    1      2           3         HBONE") !=
           std::string::npos);
+    CHECK(
+        service_table(
+            json(
+                R"({"services":[{"namespace":"a","name":"s","hostname":"h","vips":["/10.96.0.1","n/10.96.0.2"]}]})"))
+            .find("   10.96.0.1,n/10.96.0.2   ") != std::string::npos);
     CHECK(policy_table(json("[]")) == "NAMESPACE   POLICY   ACTION   SCOPE   RULES\n");
 }
 

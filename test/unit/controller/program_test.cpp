@@ -269,11 +269,35 @@ TEST_CASE("what cannot work at the start is said in a sentence with exit code 1"
     Child second({CULVERT_CONTROLLER, "--manifests", other.path(), "--state-dir", other.path("state"),
                   "--listen", busy, "--status", "127.0.0.1:0"});
     CHECK(second.end(0) == 1);
-    Child lost({CULVERT_CONTROLLER, "--state-dir", other.path("no/such/parent")});
+    Child lost(
+        {CULVERT_CONTROLLER, "--manifests", other.path(), "--state-dir", other.path("no/such/parent")});
     CHECK(lost.end(0) == 1);
     std::filesystem::permissions(controller.scratch.path("state"), std::filesystem::perms(0755));
-    Child open({CULVERT_CONTROLLER, "--state-dir", controller.scratch.path("state")});
+    Child open(
+        {CULVERT_CONTROLLER, "--manifests", other.path(), "--state-dir", controller.scratch.path("state")});
     CHECK(open.end(0) == 1);
+    // A mistyped directory makes nothing: no root key, and no word of being ready.
+    Child nowhere(
+        {CULVERT_CONTROLLER, "--manifests", other.path("none"), "--state-dir", other.path("fresh")});
+    CHECK(nowhere.end(0) == 1);
+    CHECK_FALSE(std::filesystem::exists(other.path("fresh")));
+}
+
+TEST_CASE("a flag that makes no sense is named, with exit code 2", "[program]") {
+    Scratch other;
+    for (const auto& [flag, value] :
+         std::vector<std::pair<std::string, std::string>>{{"--listen", "127.0.0.1:99999"},
+                                                          {"--listen", "foo"},
+                                                          {"--status", "127.0.0.1"},
+                                                          {"--trust-domain", "bad/domain"},
+                                                          {"--trust-domain", "Upper"},
+                                                          {"--cluster-domain", "no good"}}) {
+        INFO(flag << " " << value);
+        Child child({CULVERT_CONTROLLER, "--manifests", other.path(), "--state-dir", other.path("state"),
+                     flag, value});
+        CHECK(child.end(0) == 2);
+    }
+    CHECK_FALSE(std::filesystem::exists(other.path("state")));
 }
 
 TEST_CASE("validate prints what is wrong and exits with 1 if anything is", "[program]") {
