@@ -369,7 +369,8 @@ class Lifecycle(unittest.TestCase):
         """a busy control port, a cgroup that is none, a namespace that is none, no rights: the thing and the fix, exit 1"""
         self.lab.add_pod(11)
         busy, port = self.lab.hands.listen("127.0.0.1", 15019)
-        for flags, words in ((("--manifests", "/none/such"), "there is no directory /none/such"), ((), "15019"), (("--capture-cgroup", "/tmp"), "cgroup2 mount"),
+        for flags, words in ((("--manifests", "/none/such"), "there is no directory /none/such"),
+                             ((), "15019"), (("--capture-cgroup", "/tmp"), "cgroup2 mount"),
                              (("--node-namespace", "/run/netns/none-of-that-name"), "none-of-that-name"),
                              (("--cgroup", str(self.lab.cgroup)), "must lie below"), (("--log", "loud"), "loud")):
             with self.subTest(words=words):
