@@ -97,6 +97,7 @@ DeltaClient::Taken DeltaClient::received(DeltaResponse response) {
         }
         return taken;
     }
+    if (response.more) return taken;  // what is missing yet must not look as if it did not exist
     bool was_ready = ready();
     of(*type).complete = true;
     (*type == Type::address ? taken.delta.addresses_complete : taken.delta.policies_complete) = true;

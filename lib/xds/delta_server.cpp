@@ -223,9 +223,12 @@ std::optional<Push> DeltaStream::cut(Type type) {
     Push push;
     push.type = type;
     push.nonce = std::to_string(++pushes_);
+    // Policies stay together as long as a client takes them: other nodes than ours take the first
+    // response for the whole.
+    std::size_t most = type == Type::authorization ? push_bytes_ / 2 * 3 : push_bytes_;
     std::size_t bytes = 0;
     std::size_t count = 0;
-    while (count < of.rest.size() && (count == 0 || bytes + of.rest[count]->chunk.size() <= push_bytes_))
+    while (count < of.rest.size() && (count == 0 || bytes + of.rest[count]->chunk.size() <= most))
         bytes += of.rest[count++]->chunk.size();
     if (count == of.rest.size()) {
         push.resources = std::exchange(of.rest, {});
@@ -234,6 +237,7 @@ std::optional<Push> DeltaStream::cut(Type type) {
         auto end = of.rest.begin() + static_cast<std::ptrdiff_t>(count);
         push.resources.assign(of.rest.begin(), end);
         of.rest.erase(of.rest.begin(), end);
+        push.more = true;
     }
     of.nonce = push.nonce;
     return push;

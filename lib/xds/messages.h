@@ -21,6 +21,9 @@ std::string_view url(Type type);                    // "type.googleapis.com/isti
 std::string_view word(Type type);                   // "address", "authorization": metrics and logs
 std::optional<Type> type_of(std::string_view url);  // none: a type that we do not know
 
+// In system_version_info, which Istio's nodes do not read: the picture is not whole yet.
+inline constexpr std::string_view more_follows = "more follows";
+
 // Who connects (X-6).
 struct MetadataValue {
     std::string text;
@@ -57,6 +60,7 @@ struct DeltaResponse {
     std::string nonce;
     std::vector<ReceivedResource> resources;
     std::vector<std::string> removed;
+    bool more = false;      // the rest of this picture follows in the next response
     std::size_t bytes = 0;  // on the wire: istio_xds_message_bytes_total
     bool operator==(const DeltaResponse&) const = default;
 };
@@ -80,6 +84,7 @@ struct Push {
     std::string nonce;
     std::vector<ResourcePtr> resources;
     std::vector<std::string> removed;
+    bool more = false;  // cut at its bound: the rest follows
 };
 
 }  // namespace culvert::xds

@@ -49,6 +49,7 @@ std::string push_tail(const Push& push) {
     discovery::DeltaDiscoveryResponse tail;
     tail.set_type_url(std::string(url(push.type)));
     tail.set_nonce(push.nonce);
+    if (push.more) tail.set_system_version_info(std::string(more_follows));
     for (const std::string& name : push.removed) tail.add_removed_resources(name);
     return canonical(tail);
 }
@@ -110,6 +111,7 @@ DeltaResponse take(discovery::DeltaDiscoveryResponse& from) {
     to.bytes = from.ByteSizeLong();
     to.type_url = std::move(*from.mutable_type_url());
     to.nonce = std::move(*from.mutable_nonce());
+    to.more = from.system_version_info() == more_follows;
     to.resources.reserve(static_cast<std::size_t>(from.resources_size()));
     for (auto& each : *from.mutable_resources()) {
         to.resources.push_back({std::move(*each.mutable_name()), std::move(*each.mutable_version()),

@@ -68,7 +68,9 @@ private:
         out.ready = coin();
         out.host_network = below(5) == 0;
         if (below(6) == 0) out.phase = kube::Phase::succeeded;
-        if (below(6)) out.ips.push_back(Ip::v4(0x0a000000u + static_cast<std::uint32_t>(below(3))));
+        if (below(6))
+            out.ips.push_back(
+                Ip::v4((below(4) ? 0x0a000000u : 0x0a010000u) + static_cast<std::uint32_t>(below(3))));
         if (coin())
             out.ports.push_back({"http", static_cast<std::uint16_t>(8080 + below(2)), kube::Protocol::tcp});
         return out;

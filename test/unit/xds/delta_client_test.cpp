@@ -69,6 +69,24 @@ TEST_CASE("a good response is applied and acknowledged by its nonce [X-9]", "[xd
     REQUIRE(std::get<mesh::Service>(taken.delta.addresses[1]) == small_service(1));
 }
 
+TEST_CASE("a picture that comes in parts is complete with its last one [X-12]", "[xds]") {
+    xds::DeltaClient client(node());
+    CHECK(client.received(response(Type::address, "n1", {resource(small_workload(1))}))
+              .delta.addresses_complete);
+    for (const char* nonce : {"n2", "n3"}) {
+        xds::DeltaResponse part = response(Type::authorization, nonce, {resource(small_policy(nonce[1]))});
+        part.more = true;
+        auto taken = client.received(part);
+        CHECK(taken.delta.policies.size() == 1);  // in force at once
+        CHECK_FALSE(taken.delta.policies_complete);
+        CHECK_FALSE(taken.became_ready);
+        CHECK_FALSE(taken.reply.error);
+    }
+    auto last = client.received(response(Type::authorization, "n4", {resource(small_policy(9))}));
+    CHECK(last.delta.policies_complete);
+    CHECK(last.became_ready);
+}
+
 TEST_CASE("bad resources reject only themselves, and the NACK names them [X-9][X-10]", "[xds]") {
     xds::DeltaClient client(node());
     auto taken = client.received(

@@ -259,11 +259,29 @@ TEST_CASE("a push is cut at its bound and the rest follows", "[xds]") {
         ++pushes;
         resources += push->resources.size();
         REQUIRE(push->resources.size() <= 11);
+        REQUIRE(push->more == (resources < 50));  // all but the last say that more follows
         REQUIRE(stream.received(answer(*push)));
     }
     REQUIRE(resources == 50);
     REQUIRE(pushes >= 5);
     REQUIRE(stream.synced(*publisher.current()));
+}
+
+TEST_CASE("policies stay in one response where addresses are cut already [X-5]", "[xds]") {
+    xds::Publisher publisher;
+    std::size_t size = 0;
+    for (int i = 0; i < 12; ++i) {
+        auto policy = xds::encode(small_policy(i));
+        size = std::max(size, policy->chunk.size());
+        publisher.set(policy);
+    }
+    publisher.publish();
+    DeltaStream stream(size * 10);
+    REQUIRE(stream.received(ask(Type::authorization)));
+    auto push = stream.next(publisher.current());
+    REQUIRE(push);
+    REQUIRE(push->resources.size() == 12);
+    REQUIRE_FALSE(push->more);
 }
 
 TEST_CASE("a stream that is too far behind compares everything", "[xds]") {

@@ -1,3 +1,4 @@
+#include "lib/xds/wire.h"
 #include "proto/authorization.pb.h"
 #include "proto/discovery.pb.h"
 #include "proto/workload.pb.h"
@@ -224,6 +225,16 @@ TEST_CASE("equal values serialise to equal bytes, whatever order their map was b
     for (int i = 39; i >= 0; --i) backward.services[{"n", "h" + std::to_string(i)}] = {{80, 80, 0}};
     REQUIRE(xds::body_of(forward) == xds::body_of(backward));
     REQUIRE(xds::encode(small_workload(1, 1))->version != xds::encode(small_workload(1, 2))->version);
+}
+
+TEST_CASE("that more follows is said on the wire, where Istio's nodes do not look", "[xds]") {
+    xds::Push push{xds::Type::address, "n1", {xds::encode(small_workload(1))}, {}};
+    REQUIRE_FALSE(xds::parse_response(xds::push_bytes(push))->more);
+    push.more = true;
+    auto response = xds::parse_response(xds::push_bytes(push));
+    REQUIRE(response->more);
+    REQUIRE(response->resources.size() == 1);
+    REQUIRE(response->nonce == "n1");
 }
 
 TEST_CASE("a resource's chunk is its field of a response, with its type", "[xds]") {
