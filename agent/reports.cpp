@@ -1,9 +1,9 @@
 #include "agent/reports.h"
 
 #include "lib/base/clock.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/grpc_client.h"
 #include "lib/xds/report_session.h"
-#include "lib/xds/worker.h"
 
 #include <atomic>
 #include <utility>
@@ -12,12 +12,12 @@ namespace culvert::agent {
 
 struct Reports::Inside {
     Inside(const Settings& settings, xds::Endpoint endpoint)
-        : transport(xds::grpc_report_transport(worker, std::move(endpoint))),
-          session(worker, *transport, settings.node_name) {
+        : transport(xds::grpc_report_transport(executor, std::move(endpoint))),
+          session(executor, *transport, settings.node_name) {
         session.on_sync([this](bool now) { in_sync = now; });
     }
 
-    xds::ThreadWorker worker{"reports", system_clock()};
+    xds::ThreadExecutor executor{"reports", system_clock()};
     std::unique_ptr<xds::ReportTransport> transport;
     std::atomic<bool> in_sync = false;  // before the session, which writes it
     xds::ReportSession session;
@@ -27,8 +27,8 @@ Reports::Reports(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 
 Reports::~Reports() {
     // The session's calls belong to its thread; once that has stopped nobody else calls it.
-    inside_->worker.post([inside = inside_.get()] { inside->session.stop(); });
-    inside_->worker.stop();
+    inside_->executor.post([inside = inside_.get()] { inside->session.stop(); });
+    inside_->executor.stop();
 }
 
 Result<std::unique_ptr<Reports>> Reports::start(const Settings& settings) {
@@ -44,18 +44,18 @@ Result<std::unique_ptr<Reports>> Reports::start(const Settings& settings) {
 void Reports::say(std::map<std::string, Enrolment> now) {
     for (const auto& [key, one] : said_)
         if (auto still = now.find(key); still == now.end() || still->second.uid != one.uid)
-            inside_->worker.post([inside = inside_.get(), uid = one.uid] { inside->session.remove(uid); });
+            inside_->executor.post([inside = inside_.get(), uid = one.uid] { inside->session.remove(uid); });
     for (const auto& [key, one] : now) {
         auto before = said_.find(key);
         if (before != said_.end() && before->second == one) continue;
         xds::PodReport report{one.uid, one.namespace_, one.name, one.enrolled, one.reason, false};
-        inside_->worker.post([inside = inside_.get(), report] { inside->session.set(report); });
+        inside_->executor.post([inside = inside_.get(), report] { inside->session.set(report); });
     }
     said_ = std::move(now);
     if (std::exchange(started_, true)) return;
     // Not earlier: a stream begins with the whole picture, and an empty one would take every pod out of the
     // mesh.
-    inside_->worker.post([inside = inside_.get()] { inside->session.start(); });
+    inside_->executor.post([inside = inside_.get()] { inside->session.start(); });
 }
 
 bool Reports::in_sync() const { return inside_->in_sync; }

@@ -29,11 +29,11 @@ void Engine::manifests(kube::SnapshotPtr now) {
         next_ = std::move(now);
         if (waiting) return;  // whoever takes it takes this one
     }
-    parts_.worker.post([this] { take_manifests(); });
+    parts_.executor.post([this] { take_manifests(); });
 }
 
 void Engine::report(const xds::Caller& caller, xds::Report report, Applied applied) {
-    parts_.worker.post([this, caller, report = std::move(report), applied = std::move(applied)]() mutable {
+    parts_.executor.post([this, caller, report = std::move(report), applied = std::move(applied)]() mutable {
         take_report(caller, report, std::move(applied));
     });
 }
@@ -81,7 +81,7 @@ void Engine::take_nodes() {
     for (const std::string& pod : enrolments_.keep_only(nodes_)) see_again(pod);
     refresh_files();
     if (std::exchange(renewing_, true)) return;
-    parts_.worker.after(renew_every, [this] { renew_files(); });
+    parts_.executor.after(renew_every, [this] { renew_files(); });
 }
 
 void Engine::replace(const kube::Key& key, const kube::ObjectPtr& before, const kube::ObjectPtr& now) {
@@ -126,7 +126,7 @@ void Engine::see_again(const std::string& pod) {
 void Engine::flush_soon() {
     if (!now_->read) return;  // the first manifests will flush
     if (std::exchange(flush_posted_, true)) return;
-    parts_.worker.post([this] { flush(); });
+    parts_.executor.post([this] { flush(); });
 }
 
 void Engine::flush() {
@@ -152,14 +152,14 @@ void Engine::take_notes() {
 }
 
 void Engine::refresh_files() {
-    if (auto done = parts_.files.refresh(nodes_, parts_.worker.clock().wall()); !done)
+    if (auto done = parts_.files.refresh(nodes_, parts_.executor.clock().wall()); !done)
         log::error("controller", "a node's files cannot be written",
                    {log::text("error", done.error().to_string())});
 }
 
 void Engine::renew_files() {
     refresh_files();
-    parts_.worker.after(renew_every, [this] { renew_files(); });
+    parts_.executor.after(renew_every, [this] { renew_files(); });
 }
 
 void Engine::show() {

@@ -2,8 +2,8 @@
 // enrolments and what follows from them: the published snapshot, the residents that the authority asks, the
 // nodes' files, the picture for status.
 //
-// What arrives is posted to the worker; however much arrives while one round runs is one round afterwards: a
-// change is published at once, a burst together. A report is acknowledged when what it says is on disk and
+// What arrives is posted to the executor; however much arrives while one round runs is one round afterwards:
+// a change is published at once, a burst together. A report is acknowledged when what it says is on disk and
 // published, and its call ends when it is refused or cannot be kept.
 #pragma once
 #include "controller/enrolment.h"
@@ -13,8 +13,8 @@
 #include "controller/publish.h"
 #include "controller/refusals.h"
 #include "controller/residents.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/handlers.h"
-#include "lib/xds/worker.h"
 
 #include <memory>
 #include <mutex>
@@ -25,7 +25,7 @@ namespace culvert::controller {
 class Engine final : public xds::ReportHandler {
 public:
     struct Parts {
-        xds::Worker& worker;
+        xds::Executor& executor;
         Residents& residents;
         NodeFiles& files;
         Refusals& refusals;
@@ -34,7 +34,7 @@ public:
         Publish::Out publish;
     };
     Engine(Mesh mesh, Enrolments enrolments, Parts parts);
-    ~Engine() = default;  // after the worker has stopped
+    ~Engine() = default;  // after the executor has stopped
     Engine(const Engine&) = delete;
 
     // From any thread. Only the latest snapshot counts.

@@ -58,7 +58,7 @@ struct Server::Inside {
     Refusals refusals;
     Board board;
     NodeFiles files;
-    xds::ThreadWorker worker;
+    xds::ThreadExecutor executor;
     Gatekeeper gatekeeper;
     std::unique_ptr<Engine> engine;
     std::unique_ptr<xds::GrpcServer> grpc;
@@ -70,7 +70,8 @@ struct Server::Inside {
 
     Inside(const Options& from, tls::Authority signer, tls::TokenKey key)
         : options(from), authority(std::move(signer)), tokens(std::move(key)), refusals(metrics),
-          files(options.state_dir + "/nodes", tokens, authority.root().pem), worker("graph", system_clock()),
+          files(options.state_dir + "/nodes", tokens, authority.root().pem),
+          executor("graph", system_clock()),
           gatekeeper(Gatekeeper::Parts{options.mesh, authority, tokens, residents, system_clock(), refusals,
                                        metrics}) {}
     ~Inside();
@@ -82,7 +83,7 @@ struct Server::Inside {
     void renew_serving();
 };
 
-// Sources first, then who shows, so that nothing comes in any more; the worker before gRPC and the engine
+// Sources first, then who shows, so that nothing comes in any more; the executor before gRPC and the engine
 // that its work speaks about.
 Server::Inside::~Inside() {
     watch.reset();
@@ -93,7 +94,7 @@ Server::Inside::~Inside() {
     control.reset();
     scope.reset();
     loop.reset();
-    worker.stop();
+    executor.stop();
     grpc.reset();
     engine.reset();
 }
@@ -104,14 +105,14 @@ Result<Done> Server::Inside::start_engine() {
     TRY_DONE(tls::StateDirectory::open(options.state_dir + "/nodes"));
     engine = std::make_unique<Engine>(
         options.mesh, std::move(enrolments),
-        Engine::Parts{worker, residents, files, refusals, board, metrics,
+        Engine::Parts{executor, residents, files, refusals, board, metrics,
                       [this](xds::SnapshotPtr now) { grpc->publish(std::move(now)); }});
     return Done{};
 }
 
 Result<Done> Server::Inside::start_grpc() {
     TRY_DONE(write_serving(authority, options, system_clock().wall()));
-    worker.post([this] { worker.after(serving_renewal, [this] { renew_serving(); }); });
+    executor.post([this] { executor.after(serving_renewal, [this] { renew_serving(); }); });
     xds::ServerOptions settings;
     settings.listen = options.listen;
     settings.key_file = options.state_dir + "/" + serving_key;
@@ -124,7 +125,7 @@ void Server::Inside::renew_serving() {
     if (auto done = write_serving(authority, options, system_clock().wall()); !done)
         log::error("controller", "the serving certificate cannot be renewed",
                    {log::text("error", done.error().to_string())});
-    worker.after(serving_renewal, [this] { renew_serving(); });
+    executor.after(serving_renewal, [this] { renew_serving(); });
 }
 
 Result<Done> Server::Inside::start_control() {

@@ -1,7 +1,7 @@
 // The composition root: builds and wires the controller's parts in order, and takes them down in the opposite
 // one.
 //
-// Threads: the graph's worker owns the mesh (engine.h); gRPC's threads serve nodes; the manifests' watch
+// Threads: the graph's executor owns the mesh (engine.h); gRPC's threads serve nodes; the manifests' watch
 // waits on inotify; the caller of run() runs the control port's loop. What they share are immutable
 // snapshots, values under a short lock, and atomics.
 #pragma once

@@ -24,7 +24,7 @@ Error unavailable(const Error& cause) { return {Reason::no_certificate, cause.de
 
 }  // namespace
 
-// All of it on the worker, but `lines`.
+// All of it on the executor, but `lines`.
 class Certs::State : public std::enable_shared_from_this<State> {
 public:
     enum Priority : std::uint8_t { refresh, warm_up, real_time };  // CA-7
@@ -40,8 +40,8 @@ public:
         std::uint64_t request = 0;  // on its way; 0: none
     };
 
-    State(xds::Worker& worker, xds::CaTransport& ca, Options options, Registry& metrics)
-        : worker(worker), ca(ca), options(std::move(options)), metrics(metrics) {}
+    State(xds::Executor& executor, xds::CaTransport& ca, Options options, Registry& metrics)
+        : executor(executor), ca(ca), options(std::move(options)), metrics(metrics) {}
 
     void want(const mesh::Identity& identity) {
         Entry* entry = entry_of(identity);
@@ -70,7 +70,7 @@ public:
     }
 
     bool valid(const Entry& entry) const {
-        return entry.credential && worker.clock().wall() < entry.credential->not_after();
+        return entry.credential && executor.clock().wall() < entry.credential->not_after();
     }
     // Makes room by letting go of what nobody on this node needs; null: there is none.
     Entry* entry_of(const mesh::Identity& identity) {
@@ -128,7 +128,7 @@ public:
             if (!chain) return self->answered(identity, number, refuse(std::move(chain)));
             self->answered(identity, number,
                            tls::Credential::from_response(std::move(key), *chain, identity,
-                                                          self->worker.clock().wall(),
+                                                          self->executor.clock().wall(),
                                                           self->options.profile));
         };
         ca.sign(std::move(request), std::move(take));
@@ -159,21 +159,22 @@ public:
         show(identity, &entry);
         if (other_roots && roots_changed)
             roots_changed(identity);  // behind the news: new links use the new roots
-        Duration left = entry.credential->refresh_at() - worker.clock().wall();  // CA-9
+        Duration left = entry.credential->refresh_at() - executor.clock().wall();  // CA-9
         if (left > 0ns) {
             entry.backoff.reset();
             return plan(identity, entry, left);
         }
         plan(identity, entry,
-             entry.backoff.next(worker.random()));  // a CA whose certificates are old at birth
+             entry.backoff.next(executor.random()));  // a CA whose certificates are old at birth
     }
     void failed(const mesh::Identity& identity, Entry& entry, const Error& cause) {
-        Duration wait = entry.backoff.next(worker.random());
+        Duration wait = entry.backoff.next(executor.random());
         log::warn("certs", "no certificate",
                   {log::text("identity", identity.to_string()), log::text("error", cause.to_string()),
                    log::number("retry_s", static_cast<std::uint64_t>(wait / 1s))});
         if (valid(entry)) {
-            wait = std::min<Duration>(wait, entry.credential->not_after() - worker.clock().wall());  // CA-10
+            wait =
+                std::min<Duration>(wait, entry.credential->not_after() - executor.clock().wall());  // CA-10
         } else {
             entry.credential.reset();
             entry.error = unavailable(cause);
@@ -185,7 +186,7 @@ public:
     void plan(const mesh::Identity& identity, Entry& entry, Duration wait) {
         entry.timer = ++timer_count;
         Duration step = std::min(wait, look_again);
-        worker.after(step, [weak = weak_from_this(), identity, number = entry.timer, left = wait - step] {
+        executor.after(step, [weak = weak_from_this(), identity, number = entry.timer, left = wait - step] {
             if (auto self = weak.lock()) self->due(identity, number, left);
         });
     }
@@ -194,8 +195,8 @@ public:
         if (at == entries.end() || at->second.timer != number) return;
         Entry& entry = at->second;
         // A refresh is planned by wall time and looked at again on the way; a retry is shorter than one step.
-        if (left > 0ns && valid(entry) && entry.credential->refresh_at() > worker.clock().wall())
-            return plan(identity, entry, entry.credential->refresh_at() - worker.clock().wall());
+        if (left > 0ns && valid(entry) && entry.credential->refresh_at() > executor.clock().wall())
+            return plan(identity, entry, entry.credential->refresh_at() - executor.clock().wall());
         // Nobody here needs it, and the CA no longer gives it: let it go with its last certificate.
         if (!entry.wanted && entry.error) return forget(mesh::Identity(identity));
         enqueue(identity, entry, refresh);
@@ -226,7 +227,7 @@ public:
         if (!entry->credential && entry->error) line.state = "Unavailable: " + entry->error->text;
     }
 
-    xds::Worker& worker;
+    xds::Executor& executor;
     xds::CaTransport& ca;
     const Options options;
     Registry& metrics;
@@ -241,37 +242,37 @@ public:
     std::map<std::string, CertificateLine> lines;
 };
 
-Certs::Certs(xds::Worker& worker, xds::CaTransport& ca, Options options, Registry& metrics)
-    : state_(std::make_shared<State>(worker, ca, std::move(options), metrics)) {}
+Certs::Certs(xds::Executor& executor, xds::CaTransport& ca, Options options, Registry& metrics)
+    : state_(std::make_shared<State>(executor, ca, std::move(options), metrics)) {}
 
 Certs::~Certs() = default;
 
 void Certs::add_loop(const std::shared_ptr<LoopCredentials>& loop) {
-    state_->worker.post([weak = std::weak_ptr(state_), loop = std::weak_ptr(loop)] {
+    state_->executor.post([weak = std::weak_ptr(state_), loop = std::weak_ptr(loop)] {
         if (auto state = weak.lock()) state->add_loop(loop);
     });
 }
 
 void Certs::want(const mesh::Identity& identity) {
-    state_->worker.post([weak = std::weak_ptr(state_), identity] {
+    state_->executor.post([weak = std::weak_ptr(state_), identity] {
         if (auto state = weak.lock()) state->want(identity);
     });
 }
 
 void Certs::urgent(const mesh::Identity& identity) {
-    state_->worker.post([weak = std::weak_ptr(state_), identity] {
+    state_->executor.post([weak = std::weak_ptr(state_), identity] {
         if (auto state = weak.lock()) state->urgent(identity);
     });
 }
 
 void Certs::forget(const mesh::Identity& identity) {
-    state_->worker.post([weak = std::weak_ptr(state_), identity] {
+    state_->executor.post([weak = std::weak_ptr(state_), identity] {
         if (auto state = weak.lock()) state->forget(identity);
     });
 }
 
 void Certs::on_roots_changed(std::function<void(const mesh::Identity&)> tell) {
-    state_->worker.post([weak = std::weak_ptr(state_), tell = std::move(tell)]() mutable {
+    state_->executor.post([weak = std::weak_ptr(state_), tell = std::move(tell)]() mutable {
         if (auto state = weak.lock()) state->roots_changed = std::move(tell);
     });
 }

@@ -2,16 +2,16 @@
 // refreshed at half its life; asked for when somebody waits, or beforehand for workloads that the directory
 // places on this node.
 //
-// Certs lives on its worker and talks to the CA; every loop has a LoopCredentials with its own table of what
-// is valid, filled by messages, so that the data path takes no lock. At most requests_max requests are on
-// their way; identities are bounded by identities_max (docs/limits.md).
+// Certs lives on its executor and talks to the CA; every loop has a LoopCredentials with its own table of
+// what is valid, filled by messages, so that the data path takes no lock. At most requests_max requests are
+// on their way; identities are bounded by identities_max (docs/limits.md).
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/io/scope.h"
 #include "lib/tls/credentials.h"
 #include "lib/xds/backoff.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/transport.h"
-#include "lib/xds/worker.h"
 #include "ztunnel/shard.h"
 
 #include <map>
@@ -43,8 +43,8 @@ public:
     static constexpr std::size_t requests_max = 8;       // CA-7
     static constexpr std::size_t identities_max = 4096;  // docs/limits.md: certs.identities
 
-    Certs(xds::Worker& worker, xds::CaTransport& ca, Options options, Registry& metrics);
-    ~Certs();  // on the worker, or after it has stopped
+    Certs(xds::Executor& executor, xds::CaTransport& ca, Options options, Registry& metrics);
+    ~Certs();  // on the executor, or after it has stopped
     Certs(const Certs&) = delete;
     Certs& operator=(const Certs&) = delete;
 
@@ -53,7 +53,7 @@ public:
     void want(const mesh::Identity& identity);                    // CA-11: fetch and keep fresh; nobody waits
     void urgent(const mesh::Identity& identity);                  // a connection waits
     void forget(const mesh::Identity& identity);                  // the last local workload left
-    // S16: called on the worker when an identity's trusted roots differ from those it had.
+    // S16: called on the executor when an identity's trusted roots differ from those it had.
     void on_roots_changed(std::function<void(const mesh::Identity&)> tell);
     std::vector<CertificateLine> list() const;  // sorted by identity; /config_dump
 

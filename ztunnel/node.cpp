@@ -67,16 +67,16 @@ Result<std::unique_ptr<Node>> Node::make(Config config) {
     TRY(xds::Node self, xds::proxy_node(node->config_.node_facts));
     auto publish = [&it = *node](mesh::DirectoryPtr directory) { it.publish(std::move(directory)); };
     node->feed_ =
-        std::make_unique<XdsFeed>(node->xds_worker_, *node->discovery_, std::move(self),
+        std::make_unique<XdsFeed>(node->xds_executor_, *node->discovery_, std::move(self),
                                   node->config_.settings.node, node->certs_, publish, node->metrics_);
     return node;
 }
 
 Node::Node(Config config, std::unique_ptr<io::Driver> driver)
-    : config_(std::move(config)), xds_worker_("xds", system_clock()),
-      discovery_(xds::grpc_delta_transport(xds_worker_, config_.discovery)),
-      authority_(xds::grpc_ca_transport(xds_worker_, config_.authority)),
-      certs_(xds_worker_, *authority_, {.ttl = config_.secret_ttl, .profile = config_.profile}, metrics_),
+    : config_(std::move(config)), xds_executor_("xds", system_clock()),
+      discovery_(xds::grpc_delta_transport(xds_executor_, config_.discovery)),
+      authority_(xds::grpc_ca_transport(xds_executor_, config_.authority)),
+      certs_(xds_executor_, *authority_, {.ttl = config_.secret_ttl, .profile = config_.profile}, metrics_),
       loop_(std::move(driver)), scope_(loop_), naming_(loop_), ending_(loop_),
       admin_(loop_, scope_,
              {.dump = [this] { return dump(); },
@@ -130,7 +130,7 @@ Result<Done> Node::start() {
         pthread_setname_np(pthread_self(), "control");
         loop_.run();
     });
-    xds_worker_.post([this] { feed_->start(); });
+    xds_executor_.post([this] { feed_->start(); });
     log::info("node", "started",
               {log::text("node", config_.settings.node), log::text("controller", config_.discovery.address),
                log::number("workers", config_.workers)});
@@ -221,8 +221,8 @@ void Node::drain_and_stop() {
     log::info("node", "draining", {log::number("seconds", static_cast<std::uint64_t>(config_.drain / 1s))});
     loop_.post_message([this] { begin_end(); });
     thread_.join();
-    xds_worker_.post([this] { feed_->stop(); });
-    xds_worker_.stop();
+    xds_executor_.post([this] { feed_->stop(); });
+    xds_executor_.stop();
     for (auto& worker : workers_) worker->stop();
     log::info("node", "ended");
 }

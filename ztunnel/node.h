@@ -1,12 +1,12 @@
 // The composition root of ztunnel: constructs and wires everything in order, starts it, and ends it in the
 // reverse order.
 //
-// Threads: one per worker (data path), one control loop (ZDS, pods, admin), one xDS worker (discovery and
+// Threads: one per worker (data path), one control loop (ZDS, pods, admin), one xDS executor (discovery and
 // certificates), gRPC's own. Made, started and ended by main's thread.
 #pragma once
 #include "lib/base/metrics.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/grpc_client.h"
-#include "lib/xds/worker.h"
 #include "ztunnel/admin.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/config.h"
@@ -52,7 +52,7 @@ private:
 
     Config config_;
     Registry metrics_;
-    xds::ThreadWorker xds_worker_;
+    xds::ThreadExecutor xds_executor_;
     std::unique_ptr<xds::DeltaTransport> discovery_;
     std::unique_ptr<xds::CaTransport> authority_;
     Certs certs_;

@@ -6,13 +6,13 @@
 
 namespace culvert::ztunnel {
 
-XdsFeed::XdsFeed(xds::Worker& worker, xds::DeltaTransport& transport, xds::Node node, std::string node_name,
-                 Certs& certs, Publish publish, Registry& metrics)
+XdsFeed::XdsFeed(xds::Executor& executor, xds::DeltaTransport& transport, xds::Node node,
+                 std::string node_name, Certs& certs, Publish publish, Registry& metrics)
     : node_name_(std::move(node_name)), certs_(certs), publish_(std::move(publish)),
       workloads_(metrics.gauge("culvert_directory_workloads", "Workloads that this node knows")),
       policies_(metrics.gauge("culvert_directory_policies", "Authorization policies that this node knows")),
       up_(metrics.gauge("culvert_controller_connected", "1 while the controller answers")),
-      session_(worker, transport, std::move(node), *this, metrics) {}
+      session_(executor, transport, std::move(node), *this, metrics) {}
 
 void XdsFeed::start() { session_.start(); }
 void XdsFeed::stop() { session_.stop(); }

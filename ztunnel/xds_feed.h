@@ -2,7 +2,8 @@
 // certificates for what lives on this node (CA-11). The last directory stays in force while the controller is
 // away.
 //
-// Lives on its worker, which is the directory's one writer; `publish` is called there and posts to the loops.
+// Lives on its executor, which is the directory's one writer; `publish` is called there and posts to the
+// loops.
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/mesh/directory_writer.h"
@@ -20,14 +21,14 @@ class XdsFeed final : xds::DeltaSession::Listener {
 public:
     using Publish = std::function<void(mesh::DirectoryPtr)>;
 
-    XdsFeed(xds::Worker& worker, xds::DeltaTransport& transport, xds::Node node, std::string node_name,
+    XdsFeed(xds::Executor& executor, xds::DeltaTransport& transport, xds::Node node, std::string node_name,
             Certs& certs, Publish publish, Registry& metrics);
 
     XdsFeed(const XdsFeed&) = delete;
     XdsFeed& operator=(const XdsFeed&) = delete;
 
-    void start();  // on the worker
-    void stop();   // on the worker; nothing is published afterwards
+    void start();  // on the executor
+    void stop();   // on the executor; nothing is published afterwards
 
     // From any thread.
     bool is_ready() const { return ready_.load(std::memory_order_acquire); }          // 'state manager'

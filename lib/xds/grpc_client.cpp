@@ -42,14 +42,14 @@ class GrpcDelta final : public DeltaTransport {
     using Stream = ClientStream<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>;
 
 public:
-    GrpcDelta(Worker& worker, Endpoint endpoint) : worker_(worker), endpoint_(std::move(endpoint)) {}
+    GrpcDelta(Executor& executor, Endpoint endpoint) : executor_(executor), endpoint_(std::move(endpoint)) {}
     ~GrpcDelta() override {
         if (stream_) stream_->detach();
     }
     void open(Events& events) override {
         if (stream_) stream_->detach();
         stream_ = std::make_shared<Stream>(
-            worker_,
+            executor_,
             [&events](discovery::DeltaDiscoveryResponse& message) { events.received(take(message)); },
             [&events](StreamEnd end) { events.closed(std::move(end)); });
         begin(endpoint_, *stream_, [&](const std::shared_ptr<grpc::Channel>& channel) {
@@ -65,7 +65,7 @@ public:
     void close() override { stream_->cancel(); }
 
 private:
-    Worker& worker_;
+    Executor& executor_;
     Endpoint endpoint_;
     std::shared_ptr<Stream> stream_;
 };
@@ -74,14 +74,14 @@ class GrpcReport final : public ReportTransport {
     using Stream = ClientStream<node::ReportRequest, node::ReportResponse>;
 
 public:
-    GrpcReport(Worker& worker, Endpoint endpoint) : worker_(worker), endpoint_(std::move(endpoint)) {}
+    GrpcReport(Executor& executor, Endpoint endpoint) : executor_(executor), endpoint_(std::move(endpoint)) {}
     ~GrpcReport() override {
         if (stream_) stream_->detach();
     }
     void open(Events& events) override {
         if (stream_) stream_->detach();
         stream_ = std::make_shared<Stream>(
-            worker_, [&events](node::ReportResponse& message) { events.acknowledged(message.sequence()); },
+            executor_, [&events](node::ReportResponse& message) { events.acknowledged(message.sequence()); },
             [&events](StreamEnd end) { events.closed(std::move(end)); });
         begin(endpoint_, *stream_, [&](const std::shared_ptr<grpc::Channel>& channel) {
             node::Report::Stub(channel).async()->Enrolment(&stream_->context(), stream_.get());
@@ -95,7 +95,7 @@ public:
     void close() override { stream_->cancel(); }
 
 private:
-    Worker& worker_;
+    Executor& executor_;
     Endpoint endpoint_;
     std::shared_ptr<Stream> stream_;
 };
@@ -116,7 +116,7 @@ class GrpcCa final : public CaTransport {
         SignAnswer answer;
         bool landed = false;
     };
-    // Calls that gRPC has, or that the worker has not answered yet. Destroyed there or with this object,
+    // Calls that gRPC has, or that the executor has not answered yet. Destroyed there or with this object,
     // never on gRPC's threads (grpc_stream.h says why).
     struct Flights {
         std::mutex lock;
@@ -125,7 +125,7 @@ class GrpcCa final : public CaTransport {
     };
 
 public:
-    GrpcCa(Worker& worker, Endpoint endpoint) : worker_(worker), endpoint_(std::move(endpoint)) {}
+    GrpcCa(Executor& executor, Endpoint endpoint) : executor_(executor), endpoint_(std::move(endpoint)) {}
     ~GrpcCa() override {
         *alive_ = false;
         std::unique_lock hold(flights_.lock);
@@ -172,13 +172,14 @@ private:
         call.channel = channel_;
         return add_metadata(endpoint_, call.context);
     }
-    // On gRPC's thread, or on the worker. `call` is not the last to hold it: `flights_` does until the
-    // worker, or our destructor after this, lets go.
+    // On gRPC's thread, or on the executor. `call` is not the last to hold it: `flights_` does until the
+    // executor, or our destructor after this, lets go.
     void finish(std::shared_ptr<Call>& call, std::optional<Error> error) {
         if (error && error->reason == Reason::unreachable) broken_ = true;  // the next request dials anew
-        worker_.post([this, alive = alive_, held = std::weak_ptr(call), error = std::move(error)]() mutable {
-            if (*alive) deliver(held.lock(), std::move(error));
-        });
+        executor_.post(
+            [this, alive = alive_, held = std::weak_ptr(call), error = std::move(error)]() mutable {
+                if (*alive) deliver(held.lock(), std::move(error));
+            });
         std::lock_guard hold(flights_.lock);
         call->landed = true;
         call.reset();
@@ -196,7 +197,7 @@ private:
                                               std::make_move_iterator(chain.end())));
     }
 
-    Worker& worker_;
+    Executor& executor_;
     Endpoint endpoint_;
     std::shared_ptr<grpc::Channel> channel_;
     std::string roots_;
@@ -207,19 +208,19 @@ private:
 
 }  // namespace
 
-std::unique_ptr<DeltaTransport> grpc_delta_transport(Worker& worker, Endpoint endpoint) {
+std::unique_ptr<DeltaTransport> grpc_delta_transport(Executor& executor, Endpoint endpoint) {
     prepare_grpc();
-    return std::make_unique<GrpcDelta>(worker, std::move(endpoint));
+    return std::make_unique<GrpcDelta>(executor, std::move(endpoint));
 }
 
-std::unique_ptr<CaTransport> grpc_ca_transport(Worker& worker, Endpoint endpoint) {
+std::unique_ptr<CaTransport> grpc_ca_transport(Executor& executor, Endpoint endpoint) {
     prepare_grpc();
-    return std::make_unique<GrpcCa>(worker, std::move(endpoint));
+    return std::make_unique<GrpcCa>(executor, std::move(endpoint));
 }
 
-std::unique_ptr<ReportTransport> grpc_report_transport(Worker& worker, Endpoint endpoint) {
+std::unique_ptr<ReportTransport> grpc_report_transport(Executor& executor, Endpoint endpoint) {
     prepare_grpc();
-    return std::make_unique<GrpcReport>(worker, std::move(endpoint));
+    return std::make_unique<GrpcReport>(executor, std::move(endpoint));
 }
 
 }  // namespace culvert::xds

@@ -1,5 +1,5 @@
 // The transports of programs: delta discovery, certificates and reports over gRPC with TLS (X-1, X-3 to X-5,
-// CA-1). gRPC's threads read and write; what they bring is posted to the worker. Make one before any thread
+// CA-1). gRPC's threads read and write; what they bring is posted to the executor. Make one before any thread
 // enters a pod's namespace: gRPC's threads inherit the namespaces of who started them. Destructors wait for
 // gRPC to let go.
 //
@@ -7,8 +7,8 @@
 // share a connection until the roots file changes (CA-1).
 #pragma once
 #include "lib/base/result.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/transport.h"
-#include "lib/xds/worker.h"
 
 #include <memory>
 #include <string>
@@ -30,8 +30,8 @@ struct Endpoint {
 // At start-up, so that a mistake is named there: bad_configuration.
 Result<Done> validate(const Endpoint& endpoint);
 
-std::unique_ptr<DeltaTransport> grpc_delta_transport(Worker& worker, Endpoint endpoint);
-std::unique_ptr<CaTransport> grpc_ca_transport(Worker& worker, Endpoint endpoint);
-std::unique_ptr<ReportTransport> grpc_report_transport(Worker& worker, Endpoint endpoint);
+std::unique_ptr<DeltaTransport> grpc_delta_transport(Executor& executor, Endpoint endpoint);
+std::unique_ptr<CaTransport> grpc_ca_transport(Executor& executor, Endpoint endpoint);
+std::unique_ptr<ReportTransport> grpc_report_transport(Executor& executor, Endpoint endpoint);
 
 }  // namespace culvert::xds

@@ -1,9 +1,9 @@
 #include "lib/xds/grpc_server.h"
 
 #include "lib/base/log.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/grpc_calls.h"
 #include "lib/xds/grpc_channel.h"
-#include "lib/xds/worker.h"
 
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -37,7 +37,7 @@ public:
     }
 
     Port port;
-    ThreadWorker pusher;
+    ThreadExecutor pusher;
     std::unique_ptr<grpc::Server> server;
     int number = 0;
 };

@@ -1,13 +1,13 @@
 // One client stream on gRPC's callback API, for discovery and for reports: what arrives is posted to the
-// worker and the next message is read only when the worker has dealt with this one. Private to lib/xds.
+// executor and the next message is read only when the executor has dealt with this one. Private to lib/xds.
 //
 // gRPC holds the stream until OnDone. The hold that keeps it open for our writes is let go exactly once: when
-// reading has ended, or when the owner lets go while a message waits at the worker. The worker outlives the
-// stream, and whoever made it calls detach() before letting go: the last channel of the process must not be
-// destroyed on a thread of gRPC's, which would join itself (CallbackAlternativeCQ, gRPC 1.51).
+// reading has ended, or when the owner lets go while a message waits at the executor. The executor outlives
+// the stream, and whoever made it calls detach() before letting go: the last channel of the process must not
+// be destroyed on a thread of gRPC's, which would join itself (CallbackAlternativeCQ, gRPC 1.51).
 #pragma once
 #include "lib/xds/backoff.h"
-#include "lib/xds/worker.h"
+#include "lib/xds/executor.h"
 
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_callback.h>
@@ -29,9 +29,9 @@ public:
     using OnMessage = std::function<void(Response&)>;
     using OnEnd = std::function<void(StreamEnd)>;
 
-    // On the worker. Neither is called after detach().
-    ClientStream(Worker& worker, OnMessage message, OnEnd end)
-        : worker_(worker), message_(std::move(message)), end_(std::move(end)) {}
+    // On the executor. Neither is called after detach().
+    ClientStream(Executor& executor, OnMessage message, OnEnd end)
+        : executor_(executor), message_(std::move(message)), end_(std::move(end)) {}
 
     grpc::ClientContext& context() { return context_; }
     void own(std::shared_ptr<grpc::Channel> channel) { channel_ = std::move(channel); }
@@ -47,7 +47,7 @@ public:
     // The call could not even begin.
     void fail(std::string text) {
         done_ = true;
-        worker_.post([self = this->shared_from_this(), text = std::move(text)] {
+        executor_.post([self = this->shared_from_this(), text = std::move(text)] {
             if (!self->detached_) self->end_({StreamEnd::Kind::connect_failed, 14, text});
         });
     }
@@ -59,7 +59,7 @@ public:
     }
     void cancel() { context_.TryCancel(); }
 
-    // The owner goes: on the worker, or after it has stopped. Returns when gRPC has let go. Not to be left
+    // The owner goes: on the executor, or after it has stopped. Returns when gRPC has let go. Not to be left
     // out.
     void detach() {
         detached_ = true;
@@ -82,7 +82,7 @@ private:
         if (!ok || detached_) return release();
         reached_ = true;
         waiting_ = true;
-        worker_.post([self = this->shared_from_this()] { self->deliver(); });
+        executor_.post([self = this->shared_from_this()] { self->deliver(); });
     }
     void OnWriteDone(bool ok) override {
         std::lock_guard hold(lock_);
@@ -92,7 +92,7 @@ private:
     }
     void OnDone(const grpc::Status& status) override {
         auto end = stream_end(reached_, status.error_code(), status.error_message());
-        worker_.post([self = self_, end = std::move(end)] {
+        executor_.post([self = self_, end = std::move(end)] {
             if (!self->detached_) self->end_(end);
         });
         std::lock_guard hold(lock_);
@@ -112,7 +112,7 @@ private:
         if (std::exchange(held_, false)) this->RemoveHold();
     }
 
-    Worker& worker_;
+    Executor& executor_;
     OnMessage message_;
     OnEnd end_;
     std::shared_ptr<grpc::Channel> channel_;
@@ -124,7 +124,7 @@ private:
         requests_;  // the first is being written; one answer for each message read, so it stays short
     std::shared_ptr<ClientStream> self_;  // while gRPC holds it
     bool held_ = false;
-    bool waiting_ = false;  // a message is at the worker: nothing is being read
+    bool waiting_ = false;  // a message is at the executor: nothing is being read
     bool reached_ = false;
     bool done_ = false;
     std::atomic<bool> detached_ = false;

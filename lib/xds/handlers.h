@@ -1,5 +1,5 @@
 // What a controller brings to the server side: who may call, who signs, who listens to reports. gRPC's
-// threads call these (memory.h: the worker), several at once: they must be thread-safe and must not wait;
+// threads call these (memory.h: the executor), several at once: they must be thread-safe and must not wait;
 // what takes time is answered later.
 #pragma once
 #include "lib/base/clock.h"

@@ -28,22 +28,22 @@ public:
     struct Discovery;
     struct Reports;
 
-    State(Worker& worker, Handlers handlers) : worker(worker), handlers(handlers) {}
+    State(Executor& executor, Handlers handlers) : executor(executor), handlers(handlers) {}
 
     // Runs `work` later, unless the stream has ended by then.
     void carry(const std::shared_ptr<Stream>& stream, Instant& busy, Work work) {
-        Instant now = worker.clock().now();
+        Instant now = executor.clock().now();
         Duration delay{static_cast<std::int64_t>(
-            worker.random().below(static_cast<std::uint64_t>(longest.count()) + 1))};
+            executor.random().below(static_cast<std::uint64_t>(longest.count()) + 1))};
         busy = std::max(busy, now + delay);
-        worker.after(busy - now, [stream, work = std::move(work)]() mutable {
+        executor.after(busy - now, [stream, work = std::move(work)]() mutable {
             if (!stream->ended) work();
         });
     }
     void finish(const std::shared_ptr<Stream>& stream, bool reached, int code, std::string text) {
         if (std::exchange(stream->ended, true)) return;
         streams.remove(stream);
-        worker.post([stream, end = stream_end(reached, code, std::move(text))] { stream->end(end); });
+        executor.post([stream, end = stream_end(reached, code, std::move(text))] { stream->end(end); });
     }
     Result<Caller> admit(const std::string& bearer) {
         if (!up) return refuse(Reason::unreachable);
@@ -66,7 +66,7 @@ public:
             finish(stream, true, unavailable, "the server went away");
     }
 
-    Worker& worker;
+    Executor& executor;
     Handlers handlers;
     SnapshotPtr snapshot = std::make_shared<const Snapshot>();
     std::list<std::shared_ptr<Stream>> streams;
@@ -181,14 +181,14 @@ public:
             if (!caller) return answer(refuse(std::move(caller)));
             state->handlers.ca->sign(
                 *caller, std::move(request), [state, answer = std::move(answer)](auto chain) mutable {
-                    state->worker.post([answer = std::move(answer), chain = std::move(chain)]() mutable {
+                    state->executor.post([answer = std::move(answer), chain = std::move(chain)]() mutable {
                         answer(std::move(chain));
                     });
                 });
         };
         Duration delay{static_cast<std::int64_t>(
-            state_->worker.random().below(static_cast<std::uint64_t>(state_->longest.count()) + 1))};
-        state_->worker.after(delay, std::move(work));
+            state_->executor.random().below(static_cast<std::uint64_t>(state_->longest.count()) + 1))};
+        state_->executor.after(delay, std::move(work));
     }
 
 private:
@@ -198,8 +198,8 @@ private:
 
 }  // namespace
 
-MemoryServer::MemoryServer(Worker& worker, Handlers handlers)
-    : state_(std::make_shared<State>(worker, handlers)) {}
+MemoryServer::MemoryServer(Executor& executor, Handlers handlers)
+    : state_(std::make_shared<State>(executor, handlers)) {}
 
 MemoryServer::~MemoryServer() {
     for (const auto& stream : state_->streams) stream->ended = true;

@@ -1,10 +1,10 @@
 // A controller's server side without a network, for the simulator and tests: the same state machines and the
-// same bytes, carried by a worker. Everything runs on that worker, so a seed replays a run.
+// same bytes, carried by an executor. Everything runs on that executor, so a seed replays a run.
 #pragma once
+#include "lib/xds/executor.h"
 #include "lib/xds/handlers.h"
 #include "lib/xds/snapshot.h"
 #include "lib/xds/transport.h"
-#include "lib/xds/worker.h"
 
 #include <memory>
 #include <string>
@@ -13,7 +13,7 @@ namespace culvert::xds {
 
 class MemoryServer {
 public:
-    MemoryServer(Worker& worker, Handlers handlers);
+    MemoryServer(Executor& executor, Handlers handlers);
     ~MemoryServer();  // after its transports
     MemoryServer(const MemoryServer&) = delete;
 

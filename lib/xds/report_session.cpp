@@ -17,8 +17,8 @@ PodReport departed(const std::string& uid) {
 
 }  // namespace
 
-ReportSession::ReportSession(Worker& worker, ReportTransport& transport, std::string node)
-    : worker_(worker), transport_(transport), node_(std::move(node)) {}
+ReportSession::ReportSession(Executor& executor, ReportTransport& transport, std::string node)
+    : executor_(executor), transport_(transport), node_(std::move(node)) {}
 
 ReportSession::~ReportSession() = default;
 
@@ -52,7 +52,7 @@ void ReportSession::open() {
     open_ = true;
     said_all_ = false;
     outstanding_ = 0;
-    opened_at_ = worker_.clock().now();
+    opened_at_ = executor_.clock().now();
     transport_.open(*this);
     flush();
 }
@@ -94,7 +94,7 @@ void ReportSession::say_what_changed() {
 
 // A controller that neither answers nor ends the call must not silence us for ever.
 void ReportSession::expect_acknowledgement() {
-    worker_.after(acknowledgement_deadline, [this, alive = std::weak_ptr(alive_), sequence = outstanding_] {
+    executor_.after(acknowledgement_deadline, [this, alive = std::weak_ptr(alive_), sequence = outstanding_] {
         if (!alive.lock() || stopped_ || !open_ || outstanding_ != sequence) return;
         log::warn("report", "not acknowledged in time: begun anew");
         transport_.close();
@@ -112,9 +112,9 @@ void ReportSession::closed(StreamEnd end) {
     said_all_ = false;
     tell_sync();
     if (stopped_) return;
-    Duration wait = reconnect_.after(end, worker_.clock().now() - opened_at_, worker_.random());
+    Duration wait = reconnect_.after(end, executor_.clock().now() - opened_at_, executor_.random());
     log::warn("report", "stream ended", {log::text("end", word(end.kind)), log::text("error", end.text)});
-    worker_.after(wait, [this, alive = std::weak_ptr(alive_)] {
+    executor_.after(wait, [this, alive = std::weak_ptr(alive_)] {
         if (alive.lock() && !stopped_) open();
     });
 }

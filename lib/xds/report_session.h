@@ -1,11 +1,11 @@
 // Tells the controller which pods of this node are enrolled (decision 9): keeps the whole picture, says all
 // of it at the start of each stream and what changed afterwards, one report on its way at a time. Lives on
-// its worker.
+// its executor.
 //
 // The picture is bounded by the pods of the node.
 #pragma once
+#include "lib/xds/executor.h"
 #include "lib/xds/transport.h"
-#include "lib/xds/worker.h"
 
 #include <functional>
 #include <map>
@@ -21,7 +21,7 @@ inline constexpr Duration acknowledgement_deadline = std::chrono::seconds(30);
 
 class ReportSession final : ReportTransport::Events {
 public:
-    ReportSession(Worker& worker, ReportTransport& transport, std::string node);
+    ReportSession(Executor& executor, ReportTransport& transport, std::string node);
     ~ReportSession();
     ReportSession(const ReportSession&) = delete;
 
@@ -43,7 +43,7 @@ private:
     void say_what_changed();
     void tell_sync();
 
-    Worker& worker_;
+    Executor& executor_;
     ReportTransport& transport_;
     std::string node_;
     std::map<std::string, PodReport, std::less<>> pods_;

@@ -6,9 +6,9 @@
 
 namespace culvert::xds {
 
-DeltaSession::DeltaSession(Worker& worker, DeltaTransport& transport, Node node, Listener& listener,
+DeltaSession::DeltaSession(Executor& executor, DeltaTransport& transport, Node node, Listener& listener,
                            Registry& metrics)
-    : worker_(worker), transport_(transport), client_(std::move(node)), listener_(listener),
+    : executor_(executor), transport_(transport), client_(std::move(node)), listener_(listener),
       metrics_(metrics) {}
 
 DeltaSession::~DeltaSession() = default;
@@ -22,7 +22,7 @@ void DeltaSession::stop() {
 
 void DeltaSession::open() {
     open_ = true;
-    opened_at_ = worker_.clock().now();
+    opened_at_ = executor_.clock().now();
     transport_.open(*this);
     for (DeltaRequest& request : client_.opened()) transport_.send(std::move(request));
 }
@@ -55,14 +55,14 @@ void DeltaSession::closed(StreamEnd end) {
         .counter("istio_xds_connection_terminations", "Total number of XDS connection terminations",
                  {{"reason", std::string(word(end.kind))}})
         .add();
-    Duration lived = worker_.clock().now() - opened_at_;
-    Duration wait = reconnect_.after(end, lived, worker_.random());
+    Duration lived = executor_.clock().now() - opened_at_;
+    Duration wait = reconnect_.after(end, lived, executor_.random());
     auto milliseconds =
         static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wait).count());
     log::warn("xds", "stream ended",
               {log::text("end", word(end.kind)), log::text("error", end.text),
                log::number("retry_ms", milliseconds)});
-    worker_.after(wait, [this, alive = std::weak_ptr(alive_)] {
+    executor_.after(wait, [this, alive = std::weak_ptr(alive_)] {
         if (alive.lock() && !stopped_) open();
     });
 }

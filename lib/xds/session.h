@@ -1,11 +1,11 @@
 // Keeps a delta discovery stream alive: runs DeltaClient over a transport, reconnects as X-13 says, and hands
-// deltas to its listener. Lives on its worker: every call and every answer there. stop() before it is
+// deltas to its listener. Lives on its executor: every call and every answer there. stop() before it is
 // destroyed.
 #pragma once
 #include "lib/base/metrics.h"
 #include "lib/xds/delta_client.h"
+#include "lib/xds/executor.h"
 #include "lib/xds/transport.h"
-#include "lib/xds/worker.h"
 
 #include <memory>
 
@@ -24,7 +24,8 @@ public:
         ~Listener() = default;
     };
 
-    DeltaSession(Worker& worker, DeltaTransport& transport, Node node, Listener& listener, Registry& metrics);
+    DeltaSession(Executor& executor, DeltaTransport& transport, Node node, Listener& listener,
+                 Registry& metrics);
     ~DeltaSession();
     DeltaSession(const DeltaSession&) = delete;
 
@@ -37,7 +38,7 @@ private:
     void closed(StreamEnd end) override;
     void open();
 
-    Worker& worker_;
+    Executor& executor_;
     DeltaTransport& transport_;
     DeltaClient client_;
     Listener& listener_;

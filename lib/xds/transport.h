@@ -1,6 +1,6 @@
 // The seams between the state machines and the world (decision 19): gRPC in programs (grpc_client.h), memory
-// in the simulator and tests (memory.h). Every call comes from, and every answer arrives on, the worker that
-// the transport was made with; so none of this needs a lock.
+// in the simulator and tests (memory.h). Every call comes from, and every answer arrives on, the executor
+// that the transport was made with; so none of this needs a lock.
 #pragma once
 #include "lib/base/result.h"
 #include "lib/xds/backoff.h"

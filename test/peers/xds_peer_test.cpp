@@ -41,9 +41,9 @@ struct Directory final : xds::DeltaSession::Listener {
     std::atomic<bool> is_ready = false;
 };
 
-template <class Work> void on(xds::Worker& worker, Work work) {
+template <class Work> void on(xds::Executor& executor, Work work) {
     std::promise<void> done;
-    worker.post([&] {
+    executor.post([&] {
         work();
         done.set_value();
     });
@@ -52,11 +52,11 @@ template <class Work> void on(xds::Worker& worker, Work work) {
 
 using Got = Result<std::shared_ptr<const tls::Credential>>;
 
-Got certificate(xds::CaTransport& ca, xds::Worker& worker, const std::string& account) {
+Got certificate(xds::CaTransport& ca, xds::Executor& executor, const std::string& account) {
     mesh::Identity identity{"cluster.local", "shop", account};
     tls::PrivateKey key = tls::PrivateKey::generate().value();
     std::promise<Result<std::vector<std::string>>> answer;
-    worker.post([&] {
+    executor.post([&] {
         xds::SignRequest request{tls::make_csr(key, identity).value(), std::chrono::hours(1),
                                  identity.to_string()};
         ca.sign(std::move(request), [&](auto chain) { answer.set_value(std::move(chain)); });
@@ -100,14 +100,14 @@ TEST_CASE(
     PeerController peer;
     Registry metrics;
     Directory directory;
-    xds::ThreadWorker worker("xds", system_clock());
-    auto transport = xds::grpc_delta_transport(worker, peer.endpoint);
+    xds::ThreadExecutor executor("xds", system_clock());
+    auto transport = xds::grpc_delta_transport(executor, peer.endpoint);
     xds::NodeFacts facts{"10.9.8.7", "z", "istio-system",
                          "n1",       {},  {{"ISTIO_META_X", "y"}, {"ISTIO_METAJSON_LABELS", R"({"a": 1})"}}};
-    xds::DeltaSession session(worker, *transport, xds::proxy_node(facts).value(), directory, metrics);
-    on(worker, [&] { session.start(); });
+    xds::DeltaSession session(executor, *transport, xds::proxy_node(facts).value(), directory, metrics);
+    on(executor, [&] { session.start(); });
     REQUIRE(peer.child->line() == "ok");
-    on(worker, [&] { session.stop(); });
+    on(executor, [&] { session.stop(); });
 
     REQUIRE(directory.is_ready);
     mesh::DirectoryPtr now = directory.get();
@@ -122,24 +122,24 @@ TEST_CASE(
     REQUIRE(value.capacity == 3);
     mesh::PolicyPtr policy = now->policy("shop/p");
     REQUIRE(policy);
-    worker.stop();
+    executor.stop();
 }
 
 TEST_CASE("our certificate client satisfies a foreign CA [CA-1][CA-2][CA-3][CA-4][CA-5]", "[peer]") {
     PeerController peer;
-    xds::ThreadWorker worker("ca", system_clock());
-    auto ca = xds::grpc_ca_transport(worker, peer.endpoint);
-    Got good = certificate(*ca, worker, "web");
+    xds::ThreadExecutor executor("ca", system_clock());
+    auto ca = xds::grpc_ca_transport(executor, peer.endpoint);
+    Got good = certificate(*ca, executor, "web");
     INFO((good ? "" : good.error().to_string()));
     REQUIRE(good);
     REQUIRE((*good)->chain().size() == 2);
     REQUIRE((*good)->roots().size() == 2);
-    REQUIRE(certificate(*ca, worker, "other").error().reason == Reason::tls_identity);
-    REQUIRE(certificate(*ca, worker, "lonely").error().reason == Reason::no_certificate);
-    Got denied = certificate(*ca, worker, "denied");
+    REQUIRE(certificate(*ca, executor, "other").error().reason == Reason::tls_identity);
+    REQUIRE(certificate(*ca, executor, "lonely").error().reason == Reason::no_certificate);
+    Got denied = certificate(*ca, executor, "denied");
     REQUIRE(denied.error().reason == Reason::ca_rejected);
     REQUIRE(denied.error().text == "request impersonation authentication failure");
-    worker.stop();
+    executor.stop();
 }
 
 TEST_CASE("our server satisfies a foreign node proxy "

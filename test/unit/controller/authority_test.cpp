@@ -1,7 +1,7 @@
 // Who may call and who gets which certificate.
 #include "controller/authority.h"
 #include "lib/tls/credentials.h"
-#include "test/support/manual_worker.h"
+#include "test/support/manual_executor.h"
 #include "test/support/scratch.h"
 #include "test/unit/controller/objects.h"
 

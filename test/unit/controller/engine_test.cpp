@@ -2,7 +2,7 @@
 #include "controller/engine.h"
 #include "controller/translate/workload.h"
 #include "lib/xds/resources.h"
-#include "test/support/manual_worker.h"
+#include "test/support/manual_executor.h"
 #include "test/support/scratch.h"
 #include "test/unit/controller/objects.h"
 
@@ -36,7 +36,7 @@ struct Rig {
           files((::mkdir(scratch.path("nodes").c_str(), 0700), scratch.path("nodes")), tokens, "the root\n") {
         engine.emplace(
             Mesh{}, Enrolments::open(scratch.path("enrolled")).value(),
-            Engine::Parts{worker, residents, files, refusals, board, metrics, [this](xds::SnapshotPtr now) {
+            Engine::Parts{executor, residents, files, refusals, board, metrics, [this](xds::SnapshotPtr now) {
                               published = std::move(now);
                               ++publications;
                           }});
@@ -44,14 +44,14 @@ struct Rig {
 
     void manifests(const std::vector<kube::Object>& objects) {
         engine->manifests(snapshot(objects));
-        worker.run();
+        executor.run();
     }
     // True when the report was acknowledged.
     bool report(const std::string& node, std::vector<xds::PodReport> pods, bool whole = false) {
         bool applied = false;
         engine->report({node, "test"}, {node, whole, 1, std::move(pods)},
                        [&](Result<Done> done) { applied = done.has_value(); });
-        worker.run();
+        executor.run();
         return applied;
     }
     // Each workload that is published, with whether it is HBONE.
@@ -72,7 +72,7 @@ struct Rig {
     }
 
     const Scratch& state;
-    ManualWorker worker;
+    ManualExecutor executor;
     Registry metrics;
     tls::TokenKey tokens;
     Residents residents;
@@ -205,7 +205,7 @@ TEST_CASE("an impossible report changes nothing, is not acknowledged, and is cou
     bool applied = false;
     rig.engine->report({"n1", "test"}, {"n2", true, 1, {}},
                        [&](Result<Done> done) { applied = done.has_value(); });
-    rig.worker.run();
+    rig.executor.run();
     CHECK_FALSE(applied);
     CHECK(rig.workloads().at("shop/a"));
 }
@@ -218,7 +218,7 @@ TEST_CASE("a report that is refused or cannot be kept is answered with why, and 
         Reason reason = Reason::internal;
         rig.engine->report({by, "test"}, {by, true, 1, std::move(pods)},
                            [&](Result<Done> done) { reason = done ? Reason::none : done.error().reason; });
-        rig.worker.run();
+        rig.executor.run();
         return reason;
     };
     CHECK(say("n1", {says("a", true, "uid with space")}) == Reason::bad_input);
@@ -287,7 +287,7 @@ TEST_CASE("a burst is one snapshot, and no change is none") {
     rig.engine->report({"n1", "test"}, {"n1", true, 1, {says("a", true)}},
                        [&](Result<Done> done) { applied = done.has_value(); });
     CHECK(rig.publications == 0);
-    rig.worker.run();
+    rig.executor.run();
     CHECK(rig.publications == 1);
     CHECK(applied);
     CHECK(rig.workloads().at("shop/a"));
@@ -301,11 +301,11 @@ TEST_CASE("nothing is said before the manifests could be read once, and an empty
     auto unread = std::make_shared<kube::Snapshot>();
     unread->problems.push_back({kube::Problem::Severity::error, "/m", 0, {}, {}, "cannot be read", {}});
     rig.engine->manifests(unread);
-    rig.worker.run();
+    rig.executor.run();
     bool applied = false;
     rig.engine->report({"n1", "test"}, {"n1", true, 1, {}},
                        [&](Result<Done> done) { applied = done.has_value(); });
-    rig.worker.run();
+    rig.executor.run();
     CHECK(rig.publications == 0);
     CHECK_FALSE(applied);
     REQUIRE(rig.board.get());
@@ -327,17 +327,17 @@ TEST_CASE("each Node gets a token of its own and the root, for nobody else to re
         CHECK(mode(own + "/token") == 0600);
         CHECK(mode(own + "/root-cert.pem") == 0600);
         CHECK(read(own + "/root-cert.pem") == "the root\n");
-        CHECK(rig.tokens.verify(read(own + "/token"), rig.worker.clock().wall()).value() == name);
+        CHECK(rig.tokens.verify(read(own + "/token"), rig.executor.clock().wall()).value() == name);
     }
     const std::string first = read(scratch.path("nodes/n1/token"));
-    rig.worker.advance(std::chrono::hours(5));
+    rig.executor.advance(std::chrono::hours(5));
     CHECK(read(scratch.path("nodes/n1/token")) == first);
-    rig.worker.advance(std::chrono::hours(2));
+    rig.executor.advance(std::chrono::hours(2));
     const std::string second = read(scratch.path("nodes/n1/token"));
     CHECK(second != first);
-    rig.worker.advance(std::chrono::hours(6));
-    CHECK_FALSE(rig.tokens.verify(first, rig.worker.clock().wall()));
-    CHECK(rig.tokens.verify(second, rig.worker.clock().wall()));
+    rig.executor.advance(std::chrono::hours(6));
+    CHECK_FALSE(rig.tokens.verify(first, rig.executor.clock().wall()));
+    CHECK(rig.tokens.verify(second, rig.executor.clock().wall()));
 
     rig.manifests({node("n1")});
     CHECK(::access(scratch.path("nodes/n2").c_str(), F_OK) != 0);

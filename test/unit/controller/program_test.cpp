@@ -91,19 +91,19 @@ public:
 // A node proxy's view: each name with how it arrived last, and how many resources came at all.
 struct Node final : xds::DeltaSession::Listener {
     Node(Controller& of, const std::string& name)
-        : happened(of.happened), transport(xds::grpc_delta_transport(worker, of.endpoint(name))),
-          session(worker, *transport, {"ztunnel~1.1.1.1~z.x~x", "", {{"NODE_NAME", {name, false}}}}, *this,
+        : happened(of.happened), transport(xds::grpc_delta_transport(executor, of.endpoint(name))),
+          session(executor, *transport, {"ztunnel~1.1.1.1~z.x~x", "", {{"NODE_NAME", {name, false}}}}, *this,
                   metrics) {
-        worker.post([this] { session.start(); });
+        executor.post([this] { session.start(); });
     }
     ~Node() {
         std::promise<void> done;
-        worker.post([&] {
+        executor.post([&] {
             session.stop();
             done.set_value();
         });
         done.get_future().wait();
-        worker.stop();
+        executor.stop();
     }
     void delta(mesh::Delta delta) override {
         const std::lock_guard hold(lock);
@@ -135,7 +135,7 @@ struct Node final : xds::DeltaSession::Listener {
     std::size_t received = 0, removed = 0;
     std::atomic<int> streams = 0;
     Registry metrics;
-    xds::ThreadWorker worker{"node", system_clock()};
+    xds::ThreadExecutor executor{"node", system_clock()};
     std::unique_ptr<xds::DeltaTransport> transport;
     xds::DeltaSession session;
 };
@@ -148,41 +148,41 @@ bool hbone(const mesh::Directory& directory) {
 }
 
 Result<std::vector<std::string>> sign(const xds::Endpoint& endpoint, const std::string& account) {
-    xds::ThreadWorker worker("ca", system_clock());
-    auto ca = xds::grpc_ca_transport(worker, endpoint);
+    xds::ThreadExecutor executor("ca", system_clock());
+    auto ca = xds::grpc_ca_transport(executor, endpoint);
     const mesh::Identity identity{"cluster.local", "shop", account};
     const auto key = tls::PrivateKey::generate().value();
     std::promise<Result<std::vector<std::string>>> answer;
-    worker.post([&] {
+    executor.post([&] {
         ca->sign({tls::make_csr(key, identity).value(), std::chrono::hours(1), identity.to_string()},
                  [&](auto chain) { answer.set_value(std::move(chain)); });
     });
     auto chain = answer.get_future().get();
-    worker.stop();
+    executor.stop();
     return chain;
 }
 
 // An agent that says once what it has to say.
 void report(Controller& controller, const std::string& node, std::vector<xds::PodReport> pods) {
-    xds::ThreadWorker worker("agent", system_clock());
-    auto transport = xds::grpc_report_transport(worker, controller.endpoint(node));
-    xds::ReportSession session(worker, *transport, node);
-    worker.post([&] {
+    xds::ThreadExecutor executor("agent", system_clock());
+    auto transport = xds::grpc_report_transport(executor, controller.endpoint(node));
+    xds::ReportSession session(executor, *transport, node);
+    executor.post([&] {
         for (xds::PodReport& one : pods) session.set(std::move(one));
         session.start();
     });
     REQUIRE(controller.happened.wait([&] {
         std::promise<bool> in_sync;
-        worker.post([&] { in_sync.set_value(session.in_sync()); });
+        executor.post([&] { in_sync.set_value(session.in_sync()); });
         return in_sync.get_future().get();
     }));
     std::promise<void> done;
-    worker.post([&] {
+    executor.post([&] {
         session.stop();
         done.set_value();
     });
     done.get_future().wait();
-    worker.stop();
+    executor.stop();
 }
 
 const std::string policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"

@@ -15,7 +15,7 @@ using xds::Type;
 
 namespace {
 
-// Names that a client has been told of, under a lock: it lives on the client's worker.
+// Names that a client has been told of, under a lock: it lives on the client's executor.
 struct Told final : xds::DeltaSession::Listener {
     explicit Told(Happened& happened) : happened(happened) {}
     void delta(mesh::Delta delta) override {
@@ -50,28 +50,28 @@ struct Told final : xds::DeltaSession::Listener {
     std::atomic<int> streams = 0;
 };
 
-// A client as a program has it: a worker of its own, a transport, a session.
+// A client as a program has it: an executor of its own, a transport, a session.
 struct Client {
     Client(ControlPlane& plane, xds::Endpoint endpoint)
-        : told(plane.happened()), transport(xds::grpc_delta_transport(worker, std::move(endpoint))),
-          session(worker, *transport, {"ztunnel~1", "", {{"NODE_NAME", {"n1", false}}}}, told, metrics) {
-        worker.post([this] { session.start(); });
+        : told(plane.happened()), transport(xds::grpc_delta_transport(executor, std::move(endpoint))),
+          session(executor, *transport, {"ztunnel~1", "", {{"NODE_NAME", {"n1", false}}}}, told, metrics) {
+        executor.post([this] { session.start(); });
     }
     ~Client() {
         std::promise<void> stopped;
-        worker.post([&] {
+        executor.post([&] {
             session.stop();
             stopped.set_value();
         });
         stopped.get_future().wait();
-        worker.stop();
+        executor.stop();
     }
     std::uint64_t ends(const char* reason) {
         return metrics.counter("istio_xds_connection_terminations", "", {{"reason", reason}}).value();
     }
 
     Registry metrics;
-    xds::ThreadWorker worker{"xds", system_clock()};
+    xds::ThreadExecutor executor{"xds", system_clock()};
     Told told;
     std::unique_ptr<xds::DeltaTransport> transport;
     xds::DeltaSession session;
@@ -91,9 +91,10 @@ struct World {
     xds::Publisher publisher;
 };
 
-Result<std::vector<std::string>> sign(xds::CaTransport& ca, xds::Worker& worker, xds::SignRequest request) {
+Result<std::vector<std::string>> sign(xds::CaTransport& ca, xds::Executor& executor,
+                                      xds::SignRequest request) {
     std::promise<Result<std::vector<std::string>>> answer;
-    worker.post([&] {
+    executor.post([&] {
         ca.sign(std::move(request),
                 [&](Result<std::vector<std::string>> chain) { answer.set_value(std::move(chain)); });
     });
@@ -262,14 +263,14 @@ TEST_CASE("a message beyond the bound ends its stream and nothing else", "[xds][
     World world({"localhost"}, options);
     Client good(world.plane, world.plane.endpoint("n1"));
     REQUIRE(world.wait([&] { return good.told.is_ready.load(); }));
-    xds::ThreadWorker worker("big", system_clock());
+    xds::ThreadExecutor executor("big", system_clock());
     struct Ends final : xds::DeltaTransport::Events {
         void received(xds::DeltaResponse) override {}
         void closed(xds::StreamEnd how) override { end.set_value(std::move(how)); }
         std::promise<xds::StreamEnd> end;
     } ends;
-    auto transport = xds::grpc_delta_transport(worker, world.plane.endpoint("n2"));
-    worker.post([&] {
+    auto transport = xds::grpc_delta_transport(executor, world.plane.endpoint("n2"));
+    executor.post([&] {
         transport->open(ends);
         xds::DeltaRequest request;
         request.node = xds::Node{std::string(10'000, 'x'), "", {}};
@@ -281,104 +282,104 @@ TEST_CASE("a message beyond the bound ends its stream and nothing else", "[xds][
     world.publisher.set(xds::encode(small_workload(500)));
     world.publish();
     REQUIRE(world.wait([&] { return good.told.count() == 102; }));
-    worker.stop();
+    executor.stop();
 }
 
 TEST_CASE("a certificate is signed for whom the CA allows, its chain ends in the roots [CA-1][CA-2][CA-4]",
           "[xds][grpc]") {
     World world;
     world.plane.allow(web.to_string());
-    xds::ThreadWorker worker("ca", system_clock());
-    auto ca = xds::grpc_ca_transport(worker, world.plane.endpoint());
+    xds::ThreadExecutor executor("ca", system_clock());
+    auto ca = xds::grpc_ca_transport(executor, world.plane.endpoint());
     tls::PrivateKey key = tls::PrivateKey::generate().value();
-    auto chain = sign(*ca, worker, request_for(key, web));
+    auto chain = sign(*ca, executor, request_for(key, web));
     REQUIRE(chain);
     auto credential = tls::Credential::from_response(std::move(key), *chain, web, system_clock().wall());
     REQUIRE(credential);
     REQUIRE((*credential)->roots()[0].pem == world.plane.authority().root().pem);
-    worker.stop();
+    executor.stop();
 }
 
 TEST_CASE("a refused impersonation is Unauthenticated and says no more [CA-6]", "[xds][grpc]") {
     World world;
-    xds::ThreadWorker worker("ca", system_clock());
-    auto ca = xds::grpc_ca_transport(worker, world.plane.endpoint());
+    xds::ThreadExecutor executor("ca", system_clock());
+    auto ca = xds::grpc_ca_transport(executor, world.plane.endpoint());
     tls::PrivateKey key = tls::PrivateKey::generate().value();
-    auto chain = sign(*ca, worker, request_for(key, web));
+    auto chain = sign(*ca, executor, request_for(key, web));
     REQUIRE(chain.error().reason == Reason::ca_rejected);
     REQUIRE(chain.error().detail == 16);
     REQUIRE(chain.error().text == "request impersonation authentication failure");
     SECTION("so is a wrong token") {
         xds::Endpoint endpoint = world.plane.endpoint();
         endpoint.token = "nobody";
-        auto stranger = xds::grpc_ca_transport(worker, endpoint);
-        REQUIRE(sign(*stranger, worker, request_for(key, web)).error().detail == 16);
+        auto stranger = xds::grpc_ca_transport(executor, endpoint);
+        REQUIRE(sign(*stranger, executor, request_for(key, web)).error().detail == 16);
         REQUIRE(world.plane.refused("token_rejected") == 1);
-        worker.stop();
+        executor.stop();
     }
-    worker.stop();
+    executor.stop();
 }
 
 TEST_CASE("a CSR that is none is an invalid argument", "[xds][grpc]") {
     World world;
-    xds::ThreadWorker worker("ca", system_clock());
-    auto ca = xds::grpc_ca_transport(worker, world.plane.endpoint());
-    REQUIRE(sign(*ca, worker, {"nonsense", {}, web.to_string()}).error().detail == 3);
-    worker.stop();
+    xds::ThreadExecutor executor("ca", system_clock());
+    auto ca = xds::grpc_ca_transport(executor, world.plane.endpoint());
+    REQUIRE(sign(*ca, executor, {"nonsense", {}, web.to_string()}).error().detail == 3);
+    executor.stop();
 }
 
 TEST_CASE("a CA that is away is unreachable, and found again when it is back [CA-1]", "[xds][grpc]") {
     World world;
     world.plane.allow(web.to_string());
-    xds::ThreadWorker worker("ca", system_clock());
-    auto ca = xds::grpc_ca_transport(worker, world.plane.endpoint());
+    xds::ThreadExecutor executor("ca", system_clock());
+    auto ca = xds::grpc_ca_transport(executor, world.plane.endpoint());
     tls::PrivateKey key = tls::PrivateKey::generate().value();
-    REQUIRE(sign(*ca, worker, request_for(key, web)));
+    REQUIRE(sign(*ca, executor, request_for(key, web)));
     world.plane.stop();
-    REQUIRE(sign(*ca, worker, request_for(key, web)).error().reason == Reason::unreachable);
+    REQUIRE(sign(*ca, executor, request_for(key, web)).error().reason == Reason::unreachable);
     world.plane.start();
-    REQUIRE(world.wait([&] { return sign(*ca, worker, request_for(key, web)).has_value(); }));
-    worker.stop();
+    REQUIRE(world.wait([&] { return sign(*ca, executor, request_for(key, web)).has_value(); }));
+    executor.stop();
 }
 
 TEST_CASE("changed roots count at the next request; unreadable ones leave the old connection [CA-1]",
           "[xds][grpc]") {
     World world;
     world.plane.allow(web.to_string());
-    xds::ThreadWorker worker("ca", system_clock());
+    xds::ThreadExecutor executor("ca", system_clock());
     xds::Endpoint endpoint = world.plane.endpoint();
     Scratch scratch;
     std::filesystem::permissions(scratch.path(), std::filesystem::perms::owner_all);
     auto other = tls::Authority::open(scratch.path(), "cluster.local", system_clock().wall()).value();
     endpoint.root_ca = scratch.path("roots.pem");
     std::ofstream(endpoint.root_ca) << world.plane.authority().root().pem;
-    auto ca = xds::grpc_ca_transport(worker, endpoint);
+    auto ca = xds::grpc_ca_transport(executor, endpoint);
     tls::PrivateKey key = tls::PrivateKey::generate().value();
-    REQUIRE(sign(*ca, worker, request_for(key, web)));
+    REQUIRE(sign(*ca, executor, request_for(key, web)));
     std::ofstream(endpoint.root_ca) << "nothing";
-    REQUIRE(sign(*ca, worker, request_for(key, web)));
+    REQUIRE(sign(*ca, executor, request_for(key, web)));
     std::ofstream(endpoint.root_ca) << other.root().pem;
-    REQUIRE(sign(*ca, worker, request_for(key, web)).error().reason == Reason::unreachable);
-    worker.stop();
+    REQUIRE(sign(*ca, executor, request_for(key, web)).error().reason == Reason::unreachable);
+    executor.stop();
 }
 
 TEST_CASE("a node's report arrives whole after a restart of the controller, and only under its own name",
           "[xds][report]") {
     World world;
-    xds::ThreadWorker worker("report", system_clock());
-    auto transport = xds::grpc_report_transport(worker, world.plane.endpoint("n1"));
-    xds::ReportSession session(worker, *transport, "n1");
+    xds::ThreadExecutor executor("report", system_clock());
+    auto transport = xds::grpc_report_transport(executor, world.plane.endpoint("n1"));
+    xds::ReportSession session(executor, *transport, "n1");
     auto pod = [](const char* uid, bool enrolled) {
         return xds::PodReport{uid, "shop", uid, enrolled, "", false};
     };
-    worker.post([&] {
+    executor.post([&] {
         session.set(pod("a", true));
         session.set(pod("b", false));
         session.start();
     });
     REQUIRE(world.wait([&] { return world.plane.roll("n1").size() == 2; }));
     world.plane.stop();
-    worker.post([&] {
+    executor.post([&] {
         session.remove("a");
         session.set(pod("c", true));
     });
@@ -386,17 +387,17 @@ TEST_CASE("a node's report arrives whole after a restart of the controller, and 
     REQUIRE(world.wait([&] { return world.plane.roll("n1").contains("c"); }));
     REQUIRE_FALSE(world.plane.roll("n1").contains("a"));
     SECTION("another node's token is refused") {
-        auto foreign = xds::grpc_report_transport(worker, world.plane.endpoint("n2"));
-        xds::ReportSession impostor(worker, *foreign, "n1");
-        worker.post([&] {
+        auto foreign = xds::grpc_report_transport(executor, world.plane.endpoint("n2"));
+        xds::ReportSession impostor(executor, *foreign, "n1");
+        executor.post([&] {
             impostor.set(pod("evil", true));
             impostor.start();
         });
         REQUIRE(world.wait([&] { return world.plane.refused("permission") > 0; }));
         REQUIRE_FALSE(world.plane.roll("n1").contains("evil"));
-        worker.stop();
+        executor.stop();
     }
-    worker.stop();
+    executor.stop();
 }
 
 TEST_CASE("an address that makes no sense is named at start [X-1]", "[xds]") {

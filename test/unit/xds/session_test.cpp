@@ -5,7 +5,7 @@
 #include "lib/xds/node.h"
 #include "lib/xds/report_session.h"
 #include "lib/xds/session.h"
-#include "test/support/manual_worker.h"
+#include "test/support/manual_executor.h"
 #include "test/unit/xds/values.h"
 
 #include <catch2/catch.hpp>
@@ -54,7 +54,7 @@ struct Mirror final : xds::DeltaSession::Listener {
 };
 
 struct World {
-    explicit World(std::uint64_t seed = 1) : worker(seed) {}
+    explicit World(std::uint64_t seed = 1) : executor(seed) {}
     // A random change of what is published; `truth` follows.
     void change() {
         int number = static_cast<int>(random().below(12));
@@ -83,17 +83,17 @@ struct World {
         publisher.remove(type, name);
     }
     void publish() { server.publish(publisher.publish()); }
-    Random& random() { return worker.random(); }
+    Random& random() { return executor.random(); }
 
-    ManualWorker worker;
+    ManualExecutor executor;
     Anyone anyone;
-    xds::MemoryServer server{worker, {&anyone, nullptr, nullptr}};
+    xds::MemoryServer server{executor, {&anyone, nullptr, nullptr}};
     xds::Publisher publisher;
     std::map<std::string, std::string> truth;
     std::unique_ptr<xds::DeltaTransport> transport = server.delta_transport("node:n1");
     Registry metrics;
     Mirror mirror;
-    xds::DeltaSession session{worker, *transport, {"ztunnel~1", "", {}}, mirror, metrics};
+    xds::DeltaSession session{executor, *transport, {"ztunnel~1", "", {}}, mirror, metrics};
 };
 
 }  // namespace
@@ -111,18 +111,18 @@ TEST_CASE("client and server always converge, and nothing is sent that the clien
             if (dice == 1) world.server.set_up(false);
             if (dice == 2) world.server.set_up(true);
             world.change();
-            world.worker.advance(Duration(static_cast<std::int64_t>(world.random().below(60'000'000))));
+            world.executor.advance(Duration(static_cast<std::int64_t>(world.random().below(60'000'000))));
         }
         world.server.set_up(true);
         world.publish();
-        world.worker.advance(60s);
+        world.executor.advance(60s);
         REQUIRE(world.mirror.has == world.truth);
         REQUIRE(world.mirror.became_ready == 1);
         REQUIRE(world.mirror.up);
         // Equal content never travels twice, whatever broke in between.
         REQUIRE(world.mirror.repeated == 0);
         world.session.stop();
-        world.worker.advance(1s);
+        world.executor.advance(1s);
     }
 }
 
@@ -133,34 +133,34 @@ TEST_CASE(
     for (int i = 0; i < 5; ++i) world.set(xds::encode(small_workload(i)), xds::body_of(small_workload(i)));
     world.publish();
     world.session.start();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     REQUIRE(world.mirror.has.size() == 5);
     Counter& bytes =
         world.metrics.counter("istio_xds_message_bytes", "", {{"url", std::string(xds::url(Type::address))}});
     world.server.set_up(false);
-    world.worker.advance(30s);
+    world.executor.advance(30s);
     REQUIRE(world.mirror.has.size() == 5);
     REQUIRE_FALSE(world.mirror.up);
     world.remove(Type::address, xds::name_of(small_workload(2)));
     world.publish();
     std::uint64_t before = bytes.value();
     world.server.set_up(true);
-    world.worker.advance(20s);
+    world.executor.advance(20s);
     REQUIRE(world.mirror.has == world.truth);
     REQUIRE(bytes.value() - before < 150);
     world.session.stop();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
 }
 
 TEST_CASE("messages and ends of streams are counted [M-1]", "[xds]") {
     World world;
     world.publish();
     world.session.start();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     world.server.disconnect();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     world.server.set_up(false);
-    world.worker.advance(100ms);
+    world.executor.advance(100ms);
     std::string text = world.metrics.render();
     INFO(text);
     REQUIRE(text.find("istio_xds_message_total{url=\"type.googleapis.com/istio.workload.Address\"} 2\n") !=
@@ -168,32 +168,32 @@ TEST_CASE("messages and ends of streams are counted [M-1]", "[xds]") {
     REQUIRE(text.find("istio_xds_connection_terminations_total{reason=\"Reconnect\"} 2\n") != text.npos);
     REQUIRE(text.find("istio_xds_connection_terminations_total{reason=\"ConnectionError\"}") != text.npos);
     world.session.stop();
-    world.worker.advance(20s);
+    world.executor.advance(20s);
 }
 
 TEST_CASE("a wrong token ends the stream and is tried again later, ever more seldom", "[xds]") {
     World world;
     auto transport = world.server.delta_transport("nobody");
-    xds::DeltaSession session{world.worker, *transport, {"z", "", {}}, world.mirror, world.metrics};
+    xds::DeltaSession session{world.executor, *transport, {"z", "", {}}, world.mirror, world.metrics};
     session.start();
-    world.worker.advance(10min);
+    world.executor.advance(10min);
     REQUIRE(world.mirror.became_ready == 0);
     auto ends = world.metrics.counter("istio_xds_connection_terminations", "", {{"reason", "Error"}}).value();
     REQUIRE(ends > 30);
     REQUIRE(ends < 70);
     session.stop();
-    world.worker.advance(1min);
+    world.executor.advance(1min);
 }
 
 TEST_CASE("a session that was stopped stays silent", "[xds]") {
     World world;
     world.session.start();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     world.session.stop();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     world.set(xds::encode(small_workload(1)), "");
     world.publish();
-    world.worker.advance(1min);
+    world.executor.advance(1min);
     REQUIRE(world.mirror.has.empty());
     REQUIRE(world.server.streams() == 0);
 }
@@ -303,89 +303,89 @@ xds::PodReport pod(int number, bool enrolled) {
 TEST_CASE("the controller's roll always becomes the node's, over losses and restarts", "[xds][report]") {
     for (std::uint64_t seed = 1; seed <= 200; ++seed) {
         CAPTURE(seed);
-        ManualWorker worker(seed);
+        ManualExecutor executor(seed);
         Anyone anyone;
         Roll roll;
-        xds::MemoryServer server(worker, {&anyone, nullptr, &roll});
+        xds::MemoryServer server(executor, {&anyone, nullptr, &roll});
         server.set_delay(30ms);
         auto transport = server.report_transport("node:n1");
-        xds::ReportSession session(worker, *transport, "n1");
+        xds::ReportSession session(executor, *transport, "n1");
         bool told = true;
         session.on_sync([&](bool now) { told = now; });
         REQUIRE_FALSE(told);
         session.start();
         std::map<std::string, xds::PodReport> truth;
         for (int step = 0; step < 100; ++step) {
-            int number = static_cast<int>(worker.random().below(8));
-            auto dice = worker.random().below(20);
+            int number = static_cast<int>(executor.random().below(8));
+            auto dice = executor.random().below(20);
             if (dice == 0) server.disconnect();
             if (dice == 1) server.set_up(false);
             if (dice == 2) server.set_up(true);
             if (dice == 3) roll.nodes.clear(), server.disconnect();  // the controller restarted
-            if (worker.random().below(3) == 0) {
+            if (executor.random().below(3) == 0) {
                 truth.erase("uid-" + std::to_string(number));
                 session.remove("uid-" + std::to_string(number));
             } else {
-                auto report = pod(number, worker.random().below(2) == 0);
+                auto report = pod(number, executor.random().below(2) == 0);
                 truth[report.uid] = report;
                 session.set(report);
             }
             REQUIRE(told == session.in_sync());
-            worker.advance(Duration(static_cast<std::int64_t>(worker.random().below(40'000'000))));
+            executor.advance(Duration(static_cast<std::int64_t>(executor.random().below(40'000'000))));
             REQUIRE(told == session.in_sync());
         }
         server.set_up(true);
-        worker.advance(1min);
+        executor.advance(1min);
         REQUIRE(told);
         REQUIRE(session.in_sync());
         REQUIRE(roll.nodes["n1"] == truth);
         session.stop();
-        worker.advance(1s);
+        executor.advance(1s);
     }
 }
 
 TEST_CASE("a report that is refused, or never answered, is said again on another stream", "[xds][report]") {
-    ManualWorker worker;
+    ManualExecutor executor;
     Anyone anyone;
     Roll roll;
-    xds::MemoryServer server(worker, {&anyone, nullptr, &roll});
+    xds::MemoryServer server(executor, {&anyone, nullptr, &roll});
     auto transport = server.report_transport("node:n1");
-    xds::ReportSession session(worker, *transport, "n1");
+    xds::ReportSession session(executor, *transport, "n1");
     bool& fault = GENERATE(false, true) ? roll.mute : roll.refuses;
     fault = true;
     session.set(pod(1, true));
     session.start();
-    worker.advance(1s);
+    executor.advance(1s);
     REQUIRE(roll.reports >= 1);
     REQUIRE_FALSE(session.in_sync());
     fault = false;
-    worker.advance(xds::acknowledgement_deadline + 16s);
+    executor.advance(xds::acknowledgement_deadline + 16s);
     REQUIRE(session.in_sync());
     std::size_t said = roll.reports;
-    worker.advance(10min);
+    executor.advance(10min);
     REQUIRE(roll.reports == said);  // the deadline of one that was acknowledged ends nothing
     session.stop();
-    worker.advance(1s);
+    executor.advance(1s);
 }
 
 TEST_CASE("a report that says nothing new is not sent", "[xds][report]") {
-    ManualWorker worker;
+    ManualExecutor executor;
     Anyone anyone;
     Roll roll;
-    xds::MemoryServer server(worker, {&anyone, nullptr, &roll});
+    xds::MemoryServer server(executor, {&anyone, nullptr, &roll});
     auto transport = server.report_transport("node:n1");
-    xds::ReportSession session(worker, *transport, "n1");
+    xds::ReportSession session(executor, *transport, "n1");
     session.set(pod(1, true));
     session.start();
-    worker.advance(1s);
+    executor.advance(1s);
     REQUIRE(roll.reports == 1);
     session.set(pod(1, true));
     session.remove("uid-of-nobody");
-    worker.advance(1s);
+    executor.advance(1s);
     REQUIRE(roll.reports == 1);
     session.set(pod(1, false));
-    worker.advance(1s);
+    executor.advance(1s);
     REQUIRE(roll.reports == 2);
     session.stop();
-    worker.advance(1s);
+    executor.advance(1s);
 }

@@ -1,7 +1,7 @@
 // The certificate cache in virtual time, against a CA that answers when the test says so.
 #include "lib/io/sim.h"
 #include "lib/tls/authority.h"
-#include "lib/xds/loop_worker.h"
+#include "lib/xds/loop_executor.h"
 #include "test/support/run.h"
 #include "test/support/scratch.h"
 #include "ztunnel/certs.h"
@@ -59,7 +59,7 @@ struct TestCa final : xds::CaTransport {
 using Got = Result<std::shared_ptr<const tls::Credential>>;
 
 struct World {
-    explicit World(Certs::Options options = {}) : certs(worker, ca, options, metrics) {
+    explicit World(Certs::Options options = {}) : certs(executor, ca, options, metrics) {
         certs.add_loop(credentials);
         certs.on_roots_changed([this](const mesh::Identity& of) { roots_changed.push_back(of.to_string()); });
     }
@@ -88,7 +88,7 @@ struct World {
     io::SimNetwork network{{.seed = 7, .delay_permille = 0}};
     io::Loop loop{network.driver(io::SimNetwork::Who::mesh)};
     io::Scope scope{loop};
-    xds::LoopWorker worker{loop};
+    xds::LoopExecutor executor{loop};
     TestCa ca{loop.clock()};
     Registry metrics;
     Certs certs;
@@ -187,8 +187,8 @@ TEST_CASE("a certificate that is old at birth is not asked for in a loop [CA-9]"
     World world;
     world.ca.automatic = true;
     world.ca.age = 13h;
-    world.worker.after(20h, [] {});  // time passes only to reach something
-    world.pass(20h);                 // the root must be older than its leaves
+    world.executor.after(20h, [] {});  // time passes only to reach something
+    world.pass(20h);                   // the root must be older than its leaves
     world.ask("web");
     world.pass(10min);
     REQUIRE(world.ca.asked.size() > 5);

@@ -2,7 +2,7 @@
 // drain and close. Also built by the tsan preset.
 #include "lib/io/netns.h"
 #include "lib/io/uring.h"
-#include "test/support/manual_worker.h"
+#include "test/support/manual_executor.h"
 #include "test/support/netns.h"
 #include "ztunnel/call.h"
 #include "ztunnel/certs.h"
@@ -110,7 +110,7 @@ public:
     std::unique_ptr<Pods> pods;
 
 private:
-    ManualWorker certificates_;
+    ManualExecutor certificates_;
     NoCa ca_;
     ztunnel::Settings settings_;
     ztunnel::Certs certs_{certificates_, ca_, {}, metrics};

@@ -1,6 +1,6 @@
 // The controller's feed over the memory transport, in virtual time.
 #include "lib/xds/memory.h"
-#include "test/support/manual_worker.h"
+#include "test/support/manual_executor.h"
 #include "test/unit/xds/values.h"
 #include "ztunnel/xds_feed.h"
 
@@ -34,29 +34,29 @@ struct World {
     }
     ~World() {
         feed.stop();
-        worker.advance(1s);
+        executor.advance(1s);
     }
     void publish() { server.publish(publisher.publish()); }
     void set(const mesh::Workload& value) { publisher.set(xds::encode(value)); }
     // Names of the identities that have a line in /config_dump.
     std::vector<std::string> identities() {
-        worker.advance(1s);
+        executor.advance(1s);
         std::vector<std::string> names;
         for (const auto& line : certs.list()) names.push_back(line.identity);
         return names;
     }
 
-    ManualWorker worker;
+    ManualExecutor executor;
     Anyone anyone;
-    xds::MemoryServer server{worker, {&anyone, nullptr, nullptr}};
+    xds::MemoryServer server{executor, {&anyone, nullptr, nullptr}};
     xds::Publisher publisher;
     std::unique_ptr<xds::DeltaTransport> transport = server.delta_transport("");
     Registry metrics;
     DumbCa ca;
-    ztunnel::Certs certs{worker, ca, {}, metrics};
+    ztunnel::Certs certs{executor, ca, {}, metrics};
     std::vector<mesh::DirectoryPtr> published;
     ztunnel::XdsFeed feed{
-        worker,   *transport, {"ztunnel~1", "", {}},
+        executor, *transport, {"ztunnel~1", "", {}},
         "node-1", certs,      [this](mesh::DirectoryPtr next) { published.push_back(std::move(next)); },
         metrics};
 };
@@ -75,7 +75,7 @@ mesh::Workload local(int number, const std::string& account) {
 TEST_CASE("the feed is ready when every type has come, and the directory says so [X-12]", "[xds]") {
     World world;
     REQUIRE_FALSE(world.feed.is_ready());
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     REQUIRE(world.feed.is_ready());
     REQUIRE(world.feed.is_connected());
     mesh::DirectoryPtr directory = world.published.back();
@@ -86,16 +86,16 @@ TEST_CASE("the feed is ready when every type has come, and the directory says so
 
 TEST_CASE("the directory stays in force while the controller is away, and follows when it is back", "[xds]") {
     World world;
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     world.server.set_up(false);
-    world.worker.advance(5min);
+    world.executor.advance(5min);
     REQUIRE_FALSE(world.feed.is_connected());
     REQUIRE(world.feed.is_ready());
     REQUIRE(world.published.back()->workloads() == 8);
     world.publisher.remove(Type::address, xds::name_of(small_workload(2)));
     world.publish();
     world.server.set_up(true);
-    world.worker.advance(20s);
+    world.executor.advance(20s);
     REQUIRE(world.feed.is_connected());
     REQUIRE(world.published.back()->workloads() == 7);
     std::string text = world.metrics.render();
@@ -105,11 +105,11 @@ TEST_CASE("the directory stays in force while the controller is away, and follow
 
 TEST_CASE("an older snapshot that somebody holds never changes", "[xds]") {
     World world;
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     mesh::DirectoryPtr before = world.published.back();
     world.publisher.remove(Type::address, xds::name_of(small_workload(1)));
     world.publish();
-    world.worker.advance(1s);
+    world.executor.advance(1s);
     REQUIRE(before->workloads() == 8);
     REQUIRE(world.published.back()->workloads() == 7);
 }

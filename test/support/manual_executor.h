@@ -1,7 +1,7 @@
-// A worker for tests whose clock is turned by hand: run() does what is due now, advance() lets time pass and
-// does what falls due on the way, in order. One thread.
+// An executor for tests whose clock is turned by hand: run() does what is due now, advance() lets time pass
+// and does what falls due on the way, in order. One thread.
 #pragma once
-#include "lib/xds/worker.h"
+#include "lib/xds/executor.h"
 
 #include <deque>
 #include <map>
@@ -21,9 +21,9 @@ private:
     Instant now_;
 };
 
-class ManualWorker final : public xds::Worker {
+class ManualExecutor final : public xds::Executor {
 public:
-    explicit ManualWorker(std::uint64_t seed = 1) : random_(seed) {}
+    explicit ManualExecutor(std::uint64_t seed = 1) : random_(seed) {}
     void post(xds::Work work) override { queue_.push_back(std::move(work)); }
     void after(Duration wait, xds::Work work) override {
         later_.emplace(std::pair(clock_.now() + wait, order_++), std::move(work));

@@ -1,18 +1,18 @@
-// A worker that runs on a loop: the control side of a program in the simulator, where one thread is
+// An executor that runs on a loop: the control side of a program in the simulator, where one thread is
 // everybody. Made and destroyed on the loop's thread, after the loop has run what was posted.
 #pragma once
 #include "lib/io/loop.h"
-#include "lib/xds/worker.h"
+#include "lib/xds/executor.h"
 
 #include <memory>
 #include <vector>
 
 namespace culvert::xds {
 
-class LoopWorker final : public Worker {
+class LoopExecutor final : public Executor {
 public:
-    explicit LoopWorker(io::Loop& loop);
-    ~LoopWorker() override;
+    explicit LoopExecutor(io::Loop& loop);
+    ~LoopExecutor() override;
     void post(Work work) override;
     void after(Duration wait, Work work) override;
     const Clock& clock() const override { return loop_.clock(); }

@@ -1,6 +1,6 @@
-// Where control-side work runs: one thread at a time, with timers. A ThreadWorker is a thread of its own
-// (programs); a LoopWorker runs on a loop (simulator); tests have one whose clock they turn by hand
-// (test/support/manual_worker.h).
+// Where control-side work runs: one thread at a time, with timers. A ThreadExecutor is a thread of its own
+// (programs); a LoopExecutor runs on a loop (simulator); tests have one whose clock they turn by hand
+// (test/support/manual_executor.h).
 //
 // post() may be called from any thread, all else only from the work itself. Work that outlives what it speaks
 // about must notice: hold a weak_ptr and look. Queues hold what our own threads post, each bounded by what it
@@ -16,9 +16,9 @@ namespace culvert::xds {
 
 using Work = std::move_only_function<void()>;
 
-class Worker {
+class Executor {
 public:
-    virtual ~Worker() = default;
+    virtual ~Executor() = default;
     virtual void post(Work work) = 0;  // runs later, in the order of posting
     virtual void after(Duration wait, Work work) = 0;
     virtual const Clock& clock() const = 0;
@@ -27,10 +27,10 @@ public:
 
 // Its thread starts in the constructor and inherits that thread's namespaces: make it before anybody enters a
 // pod's.
-class ThreadWorker final : public Worker {
+class ThreadExecutor final : public Executor {
 public:
-    ThreadWorker(const char* name, const Clock& clock);  // `name`: at most 15 letters, for ps and top
-    ~ThreadWorker() override;                            // finishes the running work, drops the rest, joins
+    ThreadExecutor(const char* name, const Clock& clock);  // `name`: at most 15 letters, for ps and top
+    ~ThreadExecutor() override;                            // finishes the running work, drops the rest, joins
     void post(Work work) override;
     void after(Duration wait, Work work) override;
     const Clock& clock() const override { return clock_; }

@@ -1,4 +1,4 @@
-#include "lib/xds/worker.h"
+#include "lib/xds/executor.h"
 
 #include "lib/base/check.h"
 
@@ -14,7 +14,7 @@
 
 namespace culvert::xds {
 
-struct ThreadWorker::State {
+struct ThreadExecutor::State {
     struct Later {
         Instant at;
         std::uint64_t order;  // equal times run in the order in which they were asked for
@@ -57,7 +57,7 @@ struct ThreadWorker::State {
     std::thread thread;
 };
 
-ThreadWorker::ThreadWorker(const char* name, const Clock& clock)
+ThreadExecutor::ThreadExecutor(const char* name, const Clock& clock)
     : clock_(clock), random_(system_seed()), state_(std::make_unique<State>()) {
     state_->thread = std::thread([this] {
         while (Work work = state_->take(clock_)) work();
@@ -65,9 +65,9 @@ ThreadWorker::ThreadWorker(const char* name, const Clock& clock)
     pthread_setname_np(state_->thread.native_handle(), name);
 }
 
-ThreadWorker::~ThreadWorker() { stop(); }
+ThreadExecutor::~ThreadExecutor() { stop(); }
 
-void ThreadWorker::stop() {
+void ThreadExecutor::stop() {
     {
         std::lock_guard hold(state_->lock);
         state_->stopped = true;
@@ -77,7 +77,7 @@ void ThreadWorker::stop() {
     if (state_->thread.joinable()) state_->thread.join();
 }
 
-void ThreadWorker::post(Work work) {
+void ThreadExecutor::post(Work work) {
     {
         std::lock_guard hold(state_->lock);
         if (state_->stopped) return;
@@ -86,7 +86,7 @@ void ThreadWorker::post(Work work) {
     state_->wake.notify_one();
 }
 
-void ThreadWorker::after(Duration wait, Work work) {
+void ThreadExecutor::after(Duration wait, Work work) {
     {
         std::lock_guard hold(state_->lock);
         if (state_->stopped) return;
