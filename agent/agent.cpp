@@ -227,7 +227,7 @@ void Agent::report() {
     if (!reports_ || !census_.knows_manifests()) return;
     std::map<std::string, Enrolment> now;
     for (const auto& [key, pod] : census_.pods())
-        now[key] = {pod->uid.empty() ? key : pod->uid, pod->spec.namespace_, pod->spec.name, pod->enrolled(),
+        now[key] = {pod->uid.empty() ? key : pod->uid, pod->spec.name_space, pod->spec.name, pod->enrolled(),
                     pod->enrolled() ? std::string() : pod->why_outside()};
     reports_->say(std::move(now));
 }

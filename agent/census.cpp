@@ -44,7 +44,7 @@ std::map<std::string, PodSpec> Census::specs_of(const kube::Snapshot& snapshot) 
     for (const auto& [key, object] : snapshot.objects) {
         auto* pod = std::get_if<kube::Pod>(object.get());
         if (!pod || pod->node != options_.node_name) continue;
-        auto home = snapshot.objects.find({kube::Kind::namespace_, {}, pod->metadata.namespace_});
+        auto home = snapshot.objects.find({kube::Kind::name_space, {}, pod->metadata.name_space});
         const kube::Namespace* found =
             home == snapshot.objects.end() ? nullptr : std::get_if<kube::Namespace>(home->second.get());
         PodSpec spec = describe(*pod, found, options_.membership);

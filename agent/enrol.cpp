@@ -21,7 +21,7 @@ std::string_view find(const kube::Labels& labels, std::string_view name) {
 Membership membership_of(const kube::Pod& pod, const kube::Namespace* home,
                          const MembershipOptions& options) {
     if (pod.host_network) return Membership::host_network;
-    if (options.excluded_namespaces.contains(pod.metadata.namespace_)) return Membership::namespace_excluded;
+    if (options.excluded_namespaces.contains(pod.metadata.name_space)) return Membership::namespace_excluded;
     std::string_view own = find(pod.metadata.labels, mode_label);
     if (own == "none") return Membership::label_none;
     bool by_home = home && find(home->metadata.labels, mode_label) == "ambient";
@@ -35,7 +35,7 @@ Membership membership_of(const kube::Pod& pod, const kube::Namespace* home,
 std::string netns_path_of(const kube::Pod& pod) {
     std::string_view given = find(pod.metadata.annotations, netns_annotation);
     if (!given.empty()) return std::string(given);
-    return "/run/netns/" + pod.metadata.namespace_ + "." + pod.metadata.name;
+    return "/run/netns/" + pod.metadata.name_space + "." + pod.metadata.name;
 }
 
 bool has_strict_port(const kube::PeerAuthentication& policy) {
@@ -68,7 +68,7 @@ std::string_view word(Membership membership) {
 PodSpec describe(const kube::Pod& pod, const kube::Namespace* home, const MembershipOptions& options) {
     PodSpec spec;
     spec.uid = pod.metadata.uid;
-    spec.namespace_ = pod.metadata.namespace_;
+    spec.name_space = pod.metadata.name_space;
     spec.name = pod.metadata.name;
     spec.service_account = pod.service_account;
     spec.netns_path = netns_path_of(pod);
@@ -86,11 +86,11 @@ bool strict_applies(const kube::Pod& pod, const std::vector<const kube::PeerAuth
                     std::string_view root_namespace) {
     const kube::PeerAuthentication *workload = nullptr, *home = nullptr, *mesh = nullptr;
     for (const kube::PeerAuthentication* policy : policies) {
-        const std::string& where = policy->metadata.namespace_;
-        if (policy->selector && where == pod.metadata.namespace_ &&
+        const std::string& where = policy->metadata.name_space;
+        if (policy->selector && where == pod.metadata.name_space &&
             kube::selects(*policy->selector, pod.metadata.labels))
             workload = oldest(workload, policy);
-        if (!policy->selector && where == pod.metadata.namespace_) home = oldest(home, policy);
+        if (!policy->selector && where == pod.metadata.name_space) home = oldest(home, policy);
         if (!policy->selector && where == root_namespace) mesh = oldest(mesh, policy);
     }
     if (workload && has_strict_port(*workload)) return true;

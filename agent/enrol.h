@@ -39,7 +39,7 @@ struct MembershipOptions {
 // What the manifests say of one pod of this node.
 struct PodSpec {
     std::string uid;  // metadata.uid; empty: to be made of the namespace's inode (decision 14)
-    std::string namespace_;
+    std::string name_space;
     std::string name;
     std::string service_account;
     std::string netns_path;
@@ -50,7 +50,7 @@ struct PodSpec {
     bool bypass_inbound = false;
     bool strict = false;  // a PeerAuthentication demands mTLS of it, on all ports or on one
 
-    std::string key() const { return namespace_ + "/" + name; }
+    std::string key() const { return name_space + "/" + name; }
     bool operator==(const PodSpec&) const = default;
 };
 

@@ -33,7 +33,7 @@ json of_pod(const PodStatus& pod) {
     json addresses = json::array(), listeners = json::array();
     for (const Ip& ip : pod.found) addresses.push_back(ip.to_string());
     for (std::uint32_t role : pod.kernel.announced) listeners.push_back(role_word(role));
-    return {{"namespace", pod.spec.namespace_},
+    return {{"namespace", pod.spec.name_space},
             {"name", pod.spec.name},
             {"uid", pod.uid},
             {"service_account", pod.spec.service_account},

@@ -17,7 +17,7 @@ bool all_announced(const KernelFacts& kernel) {
 }
 
 Workload workload_of(const Pod& pod) {
-    return {pod.uid, pod.spec.name, pod.spec.namespace_, pod.spec.service_account};
+    return {pod.uid, pod.spec.name, pod.spec.name_space, pod.spec.service_account};
 }
 
 bool destroys(const Pod& pod, Sweeping sweeping) {

@@ -48,7 +48,7 @@ void Reports::say(std::map<std::string, Enrolment> now) {
     for (const auto& [key, one] : now) {
         auto before = said_.find(key);
         if (before != said_.end() && before->second == one) continue;
-        xds::PodReport report{one.uid, one.namespace_, one.name, one.enrolled, one.reason, false};
+        xds::PodReport report{one.uid, one.name_space, one.name, one.enrolled, one.reason, false};
         inside_->executor.post([inside = inside_.get(), report] { inside->session.set(report); });
     }
     said_ = std::move(now);

@@ -14,7 +14,7 @@ namespace culvert::agent {
 
 struct Enrolment {
     std::string uid;
-    std::string namespace_;
+    std::string name_space;
     std::string name;
     bool enrolled = false;
     std::string reason;  // why not

@@ -20,7 +20,7 @@ zds::WorkloadRequest add_message(const Workload& workload) {
     zds::AddWorkload* add = request.mutable_add();
     add->set_uid(workload.uid);
     add->mutable_workload_info()->set_name(workload.name);
-    add->mutable_workload_info()->set_namespace_(workload.namespace_);
+    add->mutable_workload_info()->set_namespace_(workload.name_space);
     add->mutable_workload_info()->set_service_account(workload.service_account);
     return request;
 }

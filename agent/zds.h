@@ -25,7 +25,7 @@ inline constexpr std::size_t zds_packet_max = 1024;
 struct Workload {
     std::string uid;
     std::string name;
-    std::string namespace_;
+    std::string name_space;
     std::string service_account;
     bool operator==(const Workload&) const = default;
 };

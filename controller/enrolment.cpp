@@ -125,7 +125,7 @@ const Enrolments::Said& Enrolments::of(const std::string& node) const {
 bool Enrolments::enrolled(const kube::Pod& pod) const {
     const Said& said = of(pod.node);
     auto means = [&](const auto& one) {
-        return one.second.enrolled && one.second.name == pod.metadata.namespace_ + "/" + pod.metadata.name;
+        return one.second.enrolled && one.second.name == pod.metadata.name_space + "/" + pod.metadata.name;
     };
     if (pod.metadata.uid.empty()) return std::ranges::any_of(said, means);
     auto found = said.find(pod.metadata.uid);

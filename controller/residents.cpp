@@ -19,12 +19,12 @@ void Residents::replace(const kube::Object* before, const kube::Object* now) {
     if (const auto* node = now ? std::get_if<kube::Node>(now) : nullptr) nodes_.insert(node->metadata.name);
     if (const kube::Pod* pod = living(before)) {
         auto node = accounts_.find(pod->node);
-        auto account = node->second.find({pod->metadata.namespace_, pod->service_account});
+        auto account = node->second.find({pod->metadata.name_space, pod->service_account});
         if (--account->second == 0) node->second.erase(account);
         if (node->second.empty()) accounts_.erase(node);
     }
     if (const kube::Pod* pod = living(now))
-        ++accounts_[pod->node][{pod->metadata.namespace_, pod->service_account}];
+        ++accounts_[pod->node][{pod->metadata.name_space, pod->service_account}];
 }
 
 bool Residents::knows(std::string_view node) const {
@@ -32,11 +32,10 @@ bool Residents::knows(std::string_view node) const {
     return nodes_.contains(node);
 }
 
-bool Residents::lives_on(const std::string& node, const std::string& name_space,
-                         const std::string& account) const {
+bool Residents::lives_on(std::string_view node, const Account& account) const {
     const std::lock_guard guard(lock_);
     auto found = accounts_.find(node);
-    return found != accounts_.end() && found->second.contains({name_space, account});
+    return found != accounts_.end() && found->second.contains(account);
 }
 
 std::set<std::string, std::less<>> Residents::nodes() const {

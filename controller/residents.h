@@ -4,14 +4,21 @@
 #pragma once
 #include "lib/kube/objects.h"
 
+#include <compare>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace culvert::controller {
+
+// A service account, which is what a pod's identity is made of.
+struct Account {
+    std::string name_space;
+    std::string name;
+    auto operator<=>(const Account&) const = default;
+};
 
 class Residents {
 public:
@@ -22,14 +29,13 @@ public:
     bool knows(std::string_view node) const;
     // A pod that runs or is about to, on its own network, with this account, is on the node. Finished pods do
     // not count (a gap of the reference).
-    bool lives_on(const std::string& node, const std::string& name_space, const std::string& account) const;
+    bool lives_on(std::string_view node, const Account& account) const;
     std::set<std::string, std::less<>> nodes() const;
 
 private:
-    using Account = std::pair<std::string, std::string>;
     mutable std::mutex lock_;
     std::set<std::string, std::less<>> nodes_;
-    std::map<std::string, std::map<Account, std::size_t>> accounts_;  // node → account → pods
+    std::map<std::string, std::map<Account, std::size_t>, std::less<>> accounts_;  // node → account → pods
 };
 
 }  // namespace culvert::controller

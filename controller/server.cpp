@@ -1,7 +1,7 @@
 #include "controller/server.h"
 
-#include "controller/authority.h"
 #include "controller/engine.h"
+#include "controller/gatekeeper.h"
 #include "controller/occupancy.h"
 #include "controller/status.h"
 #include "lib/base/log.h"

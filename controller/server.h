@@ -5,7 +5,7 @@
 // waits on inotify; the caller of run() runs the control port's loop. What they share are immutable
 // snapshots, values under a short lock, and atomics.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/base/result.h"
 
 #include <cstdint>

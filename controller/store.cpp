@@ -13,7 +13,7 @@ using namespace culvert::kube;
 void add_selecting(std::vector<Place>& out, const Metadata& metadata, const Labels& selector) {
     if (selector.empty()) return;
     const auto& [label, value] = *selector.begin();
-    out.push_back({Index::selecting, selecting_key(metadata.namespace_, label, value)});
+    out.push_back({Index::selecting, selecting_key(metadata.name_space, label, value)});
 }
 
 void add(std::vector<Place>&, const Namespace&, const Mesh&) {}
@@ -37,7 +37,7 @@ void add(std::vector<Place>& out, const EndpointSlice& slice, const Mesh&) {
     for (const SliceEndpoint& endpoint : slice.endpoints)
         if (endpoint.target && endpoint.target->kind == "Pod")
             out.push_back({Index::slices_of,
-                           Key{Kind::pod, endpoint.target->namespace_, endpoint.target->name}.to_string()});
+                           Key{Kind::pod, endpoint.target->name_space, endpoint.target->name}.to_string()});
 }
 
 void add(std::vector<Place>& out, const ServiceEntry& entry, const Mesh&) {
@@ -54,7 +54,7 @@ void add(std::vector<Place>& out, const AuthorizationPolicy& policy, const Mesh&
     for (const ObjectRef& target : policy.target_refs)
         out.push_back({Index::targeting,
                        target.kind + " " +
-                           (target.namespace_.empty() ? policy.metadata.namespace_ : target.namespace_) +
+                           (target.name_space.empty() ? policy.metadata.name_space : target.name_space) +
                            "/" + target.name});
 }
 
@@ -62,13 +62,13 @@ void add(std::vector<Place>& out, const PeerAuthentication& policy, const Mesh&)
     if (policy.selector && !policy.selector->empty())
         add_selecting(out, policy.metadata, *policy.selector);
     else
-        out.push_back({Index::selecting, policy.metadata.namespace_ + "|"});
+        out.push_back({Index::selecting, policy.metadata.name_space + "|"});
 }
 
 }  // namespace
 
 std::string service_host(const kube::Metadata& service, const Mesh& mesh) {
-    return service.name + "." + service.namespace_ + ".svc." + mesh.cluster_domain;
+    return service.name + "." + service.name_space + ".svc." + mesh.cluster_domain;
 }
 
 std::string selecting_key(std::string_view name_space, std::string_view label, std::string_view value) {

@@ -6,7 +6,7 @@
 // exactly the places of the old and of the new object: that is what the graph recomputes by. Bounded by the
 // objects of the mesh.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/kube/objects.h"
 
 #include <cstdint>

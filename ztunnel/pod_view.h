@@ -1,6 +1,6 @@
-// One enrolled pod on one loop: the only door into the data path. The control side (pod.h) opens listeners,
-// accepts, picks a loop and gives the socket to that loop's PodView; what follows is outbound.h, inbound.h or
-// passthrough.h.
+// One enrolled pod on one loop: the only door into the data path. The control side (pods.h, worker.h) opens
+// listeners, accepts, picks a loop and gives the socket to that loop's PodView; what follows is outbound.h,
+// inbound.h or passthrough.h.
 //
 // Owned by the control side, lives on its shard's loop. Before it is destroyed: cut() or drain(), then
 // join(). Its links and connections are its own: pods share no link (decision 8). Bounds: Settings'

@@ -60,7 +60,7 @@ Pods::Pods(io::Loop& loop, std::vector<Worker*> workers, const Doors& doors, Reg
 
 Pods::~Pods() = default;
 
-io::Task<Result<Done>> Pods::add(PodSpec spec) {
+io::Task<Result<Done>> Pods::add(AddedPod spec) {
     CO_TRY(const io::NetnsId id, io::netns_id(spec.network_namespace.get()));
     auto known = pods_.find(spec.uid);
     if (known != pods_.end()) {

@@ -18,7 +18,7 @@
 namespace culvert::ztunnel {
 
 // What an AddWorkload says (Z-3, Z-4).
-struct PodSpec {
+struct AddedPod {
     std::string uid;
     std::string name;
     std::string name_space;
@@ -31,7 +31,7 @@ class PodKeeper {
 public:
     virtual ~PodKeeper() = default;
     // Idempotent for the same namespace (by device and inode); another namespace replaces the pod (Z-6).
-    virtual io::Task<Result<Done>> add(PodSpec spec) = 0;
+    virtual io::Task<Result<Done>> add(AddedPod spec) = 0;
     // Unknown is fine (Z-6). Returns when every connection has really ended; after an error the pod is still
     // known, and may be removed again.
     virtual io::Task<Result<Done>> remove(std::string uid) = 0;
@@ -44,7 +44,7 @@ public:
     Pods(io::Loop& loop, std::vector<Worker*> workers, const Doors& doors, Registry& metrics);
     ~Pods() override;
 
-    io::Task<Result<Done>> add(PodSpec spec) override;
+    io::Task<Result<Done>> add(AddedPod spec) override;
     io::Task<Result<Done>> remove(std::string uid) override;
     std::vector<std::string> uids() const override;
 

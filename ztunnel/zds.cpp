@@ -16,7 +16,7 @@ constexpr Duration retry_every = 5s;      // Z-7
 constexpr Duration backoff_first = 20ms;  // Z-9
 constexpr Duration backoff_max = 15s;
 
-PodSpec copy(const PodSpec& pod) {
+AddedPod copy(const AddedPod& pod) {
     Fd again(fcntl(pod.network_namespace.get(), F_DUPFD_CLOEXEC, 0));
     return {pod.uid, pod.name, pod.name_space, pod.service_account, std::move(again)};
 }
@@ -118,11 +118,11 @@ io::Task<Result<Done>> Zds::handle(zds::Request request) {
     co_return co_await snapshot();
 }
 
-io::Task<Result<Done>> Zds::add(PodSpec pod) {
+io::Task<Result<Done>> Zds::add(AddedPod pod) {
     const std::string uid = pod.uid;
     if (mentioned_.size() + pending_.size() >= pods_max) co_return refuse(Reason::limit, "too many pods");
     mention(uid);
-    PodSpec spare = copy(pod);
+    AddedPod spare = copy(pod);
     auto added = co_await pods_.add(std::move(pod));
     if (added)
         pending_.erase(uid);
@@ -152,7 +152,7 @@ io::Task<Result<Done>> Zds::snapshot() {
 
 io::Task<void> Zds::retry() {
     retry_at_ = loop_.now() + retry_every;
-    std::map<std::string, PodSpec> again;
+    std::map<std::string, AddedPod> again;
     again.swap(pending_);
     for (auto& [uid, pod] : again) {
         auto added = co_await add(std::move(pod));

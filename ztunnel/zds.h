@@ -33,7 +33,7 @@ private:
     io::Task<Result<Done>> session();
     io::Task<Result<Done>> serve(io::PacketSocket& socket);
     io::Task<Result<Done>> handle(zds::Request request);
-    io::Task<Result<Done>> add(PodSpec pod);
+    io::Task<Result<Done>> add(AddedPod pod);
     io::Task<Result<Done>> snapshot();
     io::Task<void> retry();
     void mention(const std::string& uid);
@@ -43,8 +43,8 @@ private:
     std::string path_;
     io::Scope waiting_;  // for the agent, or for its next packet
     Gauge& pending_count_;
-    std::map<std::string, PodSpec> pending_;  // failed to start
-    std::set<std::string> mentioned_;         // until the snapshot is complete
+    std::map<std::string, AddedPod> pending_;  // failed to start
+    std::set<std::string> mentioned_;          // until the snapshot is complete
     Instant retry_at_;
     bool snapshot_ = false;
     bool stopped_ = false;

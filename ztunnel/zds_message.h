@@ -13,7 +13,7 @@
 namespace culvert::ztunnel::zds {
 
 struct Add {
-    PodSpec pod;
+    AddedPod pod;
 };
 struct Keep {
     std::string uid;

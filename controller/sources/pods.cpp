@@ -12,16 +12,16 @@ namespace {
 // Services without a selector reach pods through EndpointSlices whose targetRef names them.
 void add_services_by_slice(const kube::Pod& pod, Ask& ask, std::vector<const kube::Service*>& services) {
     const std::string self =
-        kube::Key{kube::Kind::pod, pod.metadata.namespace_, pod.metadata.name}.to_string();
+        kube::Key{kube::Kind::pod, pod.metadata.name_space, pod.metadata.name}.to_string();
     for (const auto* slice : ask.at<kube::EndpointSlice>(Index::slices_of, self)) {
         const bool means_us = std::ranges::any_of(slice->endpoints, [&](const kube::SliceEndpoint& one) {
             return one.target && one.target->kind == "Pod" && one.target->name == pod.metadata.name &&
-                   one.target->namespace_ == pod.metadata.namespace_ &&
+                   one.target->name_space == pod.metadata.name_space &&
                    (one.target->uid.empty() || one.target->uid == pod.metadata.uid);
         });
         if (!means_us) continue;
         const auto* service =
-            ask.one<kube::Service>(kube::Kind::service, slice->metadata.namespace_, slice->service);
+            ask.one<kube::Service>(kube::Kind::service, slice->metadata.name_space, slice->service);
         if (!service || service->external_name) continue;
         if (std::ranges::find(services, service) == services.end()) services.push_back(service);
     }
@@ -40,7 +40,7 @@ void add_notes(const kube::Pod& pod, const kube::Node* node, Ask& ask, std::vect
             if (!is_published(*service) || !kube::older(service->metadata, pod.metadata)) continue;
             notes.push_back(note(pod.metadata, kube::Kind::pod, "status.podIPs",
                                  ip.to_string() + " is the cluster IP of Service " +
-                                     service->metadata.namespace_ + "/" + service->metadata.name +
+                                     service->metadata.name_space + "/" + service->metadata.name +
                                      ", which is older: the pod is not reached by it",
                                  "correct the address"));
             notes.back().severity = kube::Problem::Severity::error;
@@ -48,7 +48,7 @@ void add_notes(const kube::Pod& pod, const kube::Node* node, Ask& ask, std::vect
         for (const auto* other : ask.at<kube::Pod>(Index::address, ip.to_string())) {
             if (other == &pod || !translate::has_workload(*other)) continue;
             notes.push_back(note(pod.metadata, kube::Kind::pod, "status.podIPs",
-                                 ip.to_string() + " is also the address of " + other->metadata.namespace_ +
+                                 ip.to_string() + " is also the address of " + other->metadata.name_space +
                                      "/" + other->metadata.name));
         }
     }
@@ -66,7 +66,7 @@ Made derive(const kube::Pod& pod, Ask& ask) {
     }
     translate::PodInputs inputs{pod, nullptr, {}, {}, {}};
     inputs.node = pod.node.empty() ? nullptr : ask.one<kube::Node>(kube::Kind::node, "", pod.node);
-    const std::string& name_space = pod.metadata.namespace_;
+    const std::string& name_space = pod.metadata.name_space;
     inputs.services = ask.selecting<kube::Service>(name_space, pod.metadata.labels);
     add_services_by_slice(pod, ask, inputs.services);
     for (const auto* entry : ask.selecting<kube::ServiceEntry>(name_space, pod.metadata.labels))

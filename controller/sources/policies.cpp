@@ -22,13 +22,13 @@ Made derive(const kube::AuthorizationPolicy& policy, Ask& ask) {
 Made derive(const kube::PeerAuthentication& policy, Ask& ask) {
     Made made;
     const bool selects = policy.selector && !policy.selector->empty();
-    if (selects && policy.metadata.namespace_ == ask.mesh().root_namespace) {
+    if (selects && policy.metadata.name_space == ask.mesh().root_namespace) {
         made.notes.push_back(note(policy.metadata, kube::Kind::peer_authentication, "spec.selector",
                                   "is ignored in the root namespace: the policy has no effect"));
         return made;
     }
     if (!selects) return made;  // asked for by the workloads of its namespace
-    auto own = translate::peer_policy(ask.mesh(), policy, peers_above(policy.metadata.namespace_, ask));
+    auto own = translate::peer_policy(ask.mesh(), policy, peers_above(policy.metadata.name_space, ask));
     if (own) made.outputs.emplace_back(*std::move(own));
     return made;
 }

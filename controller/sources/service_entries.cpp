@@ -13,7 +13,7 @@ bool is_canonical(const kube::ServiceEntry& entry, const std::string& host, Ask&
     if (!ask.at<kube::Service>(Index::host, host).empty()) return false;
     auto is_public = [](const kube::ServiceEntry& one) {
         return !translate::hidden(one.export_to) &&
-               translate::visibility_of(one.export_to, one.metadata.namespace_) == mesh::Visibility::everyone;
+               translate::visibility_of(one.export_to, one.metadata.name_space) == mesh::Visibility::everyone;
     };
     if (!is_public(entry)) return false;
     return std::ranges::none_of(ask.at<kube::ServiceEntry>(Index::host, host), [&](const auto* other) {
@@ -47,7 +47,7 @@ mesh::Service host_service(const kube::ServiceEntry& entry, const std::string& h
                  "the automatic IPv4 address of " + host + " is taken by an older entry: IPv6 only",
                  "write an address"));
     }
-    inputs.distribution = namespace_distribution(entry.metadata.namespace_, ask);
+    inputs.distribution = namespace_distribution(entry.metadata.name_space, ask);
     return translate::entry_service(ask.mesh(), entry, inputs);
 }
 
@@ -56,7 +56,7 @@ void add_endpoint(const kube::ServiceEntry& entry, const kube::EntryEndpoint& en
     const kube::Labels& labels = endpoint.labels.empty() ? entry.metadata.labels : endpoint.labels;
     mesh::Workload workload =
         translate::entry_workload(ask.mesh(), {entry, endpoint, std::move(hosts),
-                                               attached_policies(entry.metadata.namespace_, labels, ask)});
+                                               attached_policies(entry.metadata.name_space, labels, ask)});
     const bool seen = std::ranges::any_of(made.outputs, [&](const Output& one) {
         const auto* other = std::get_if<mesh::Workload>(&one);
         return other && other->uid == workload.uid;

@@ -10,7 +10,7 @@ Made derive(const kube::Service& service, Ask& ask) {
     Made made;
     if (!is_published(service)) return made;
     translate::ServiceInputs inputs{service, service_host(service.metadata, ask.mesh()), {}, {}};
-    inputs.distribution = namespace_distribution(service.metadata.namespace_, ask);
+    inputs.distribution = namespace_distribution(service.metadata.name_space, ask);
     inputs.waypoint = missing_waypoint(service.metadata, kube::Kind::service, ask, made.notes);
     check_distribution(service.metadata, kube::Kind::service, made.notes);
     if (!service.traffic_distribution.empty() && !translate::known_distribution(service.traffic_distribution))
@@ -30,7 +30,7 @@ Made derive(const kube::EndpointSlice& slice, Ask& ask) {
     Made made;
     if (slice.service.empty() || slice.fqdn) return made;
     const auto* service =
-        ask.one<kube::Service>(kube::Kind::service, slice.metadata.namespace_, slice.service);
+        ask.one<kube::Service>(kube::Kind::service, slice.metadata.name_space, slice.service);
     if (!service || service->external_name) return made;
     for (mesh::Workload& one : translate::slice_workloads(ask.mesh(), slice, *service))
         made.outputs.emplace_back(std::move(one));

@@ -48,7 +48,7 @@ kube::Problem note(const kube::Metadata& about, kube::Kind kind, std::string fie
     return {kube::Problem::Severity::warning,
             about.origin.file,
             about.origin.line,
-            kube::Key{kind, about.namespace_, about.name}.to_string(),
+            kube::Key{kind, about.name_space, about.name}.to_string(),
             std::move(field),
             std::move(message),
             std::move(fix)};
@@ -58,14 +58,14 @@ std::vector<std::string> won_hosts(const kube::ServiceEntry& entry, Ask& ask) {
     std::vector<std::string> won;
     if (translate::hidden(entry.export_to)) return won;
     auto wins_against = [&](const kube::ServiceEntry* other) {
-        if (other->metadata.namespace_ != entry.metadata.namespace_ || translate::hidden(other->export_to))
+        if (other->metadata.name_space != entry.metadata.name_space || translate::hidden(other->export_to))
             return true;
         return !kube::older(other->metadata, entry.metadata);
     };
     for (const std::string& host : entry.hosts) {
         const auto services = ask.at<kube::Service>(Index::host, host);
         const bool service_there = std::ranges::any_of(
-            services, [&](const auto* one) { return one->metadata.namespace_ == entry.metadata.namespace_; });
+            services, [&](const auto* one) { return one->metadata.name_space == entry.metadata.name_space; });
         const auto entries = ask.at<kube::ServiceEntry>(Index::host, host);
         if (!service_there && std::ranges::all_of(entries, wins_against)) won.push_back(host);
     }
@@ -88,7 +88,7 @@ std::vector<std::string> attached_policies(std::string_view name_space, const ku
     auto add = [&](std::string_view where) {
         for (const auto* one : ask.selecting<kube::AuthorizationPolicy>(where, labels))
             if (translate::is_converted(ask.mesh(), *one))
-                out.push_back(one->metadata.namespace_ + "/" + one->metadata.name);
+                out.push_back(one->metadata.name_space + "/" + one->metadata.name);
     };
     add(name_space);
     if (name_space != root) add(root);
@@ -101,12 +101,12 @@ std::vector<std::string> attached_policies(std::string_view name_space, const ku
 
 std::optional<mesh::GatewayAddress> missing_waypoint(const kube::Metadata& about, kube::Kind kind, Ask& ask,
                                                      std::vector<kube::Problem>& notes) {
-    const auto* name_space = ask.one<kube::Namespace>(kube::Kind::namespace_, "", about.namespace_);
+    const auto* name_space = ask.one<kube::Namespace>(kube::Kind::name_space, "", about.name_space);
     const std::string waypoint = label_or(about, name_space, "istio.io/use-waypoint");
     const bool labelled = !waypoint.empty() && waypoint != "none";
     std::string where = label_or(about, name_space, "istio.io/use-waypoint-namespace");
-    if (where.empty()) where = about.namespace_;
-    bool bound = is_target(kube::Key{kind, about.namespace_, about.name}.to_string(), ask);
+    if (where.empty()) where = about.name_space;
+    bool bound = is_target(kube::Key{kind, about.name_space, about.name}.to_string(), ask);
     if (labelled)
         bound = is_target("Gateway " + where + "/" + waypoint, ask) ||
                 is_target("GatewayClass " + ask.mesh().root_namespace + "/istio-waypoint", ask) || bound;
@@ -140,7 +140,7 @@ void give_up_taken(const kube::Metadata& about, kube::Kind kind, const std::stri
         const kube::Metadata* owner = address_owner(about, kind, vip.range.base.to_string(), ask);
         if (!owner) return false;
         notes.push_back(note(about, kind, field,
-                             vip.range.base.to_string() + " is the address of " + owner->namespace_ + "/" +
+                             vip.range.base.to_string() + " is the address of " + owner->name_space + "/" +
                                  owner->name + ", which is older and keeps it",
                              "write an address that nobody has"));
         notes.back().severity = kube::Problem::Severity::error;
@@ -149,7 +149,7 @@ void give_up_taken(const kube::Metadata& about, kube::Kind kind, const std::stri
 }
 
 std::string namespace_distribution(std::string_view name_space, Ask& ask) {
-    const auto* found = ask.one<kube::Namespace>(kube::Kind::namespace_, "", name_space);
+    const auto* found = ask.one<kube::Namespace>(kube::Kind::name_space, "", name_space);
     return found ? std::string(
                        translate::value_of(found->metadata.annotations, translate::distribution_annotation))
                  : std::string();

@@ -76,7 +76,7 @@ mesh::Port entry_port(const kube::EntryPort& port, std::uint16_t named) {
 mesh::Service entry_service(const Mesh& mesh, const kube::ServiceEntry& entry, const EntryHost& host) {
     mesh::Service out;
     out.name = entry.metadata.name;
-    out.name_space = entry.metadata.namespace_;
+    out.name_space = entry.metadata.name_space;
     out.hostname = host.host;
     for (const Cidr& range : entry.addresses) out.vips.push_back({mesh.network, range});
     if (wants_automatic_vip(entry, host.host)) add_automatic_vips(mesh, entry, host, out);
@@ -104,10 +104,10 @@ mesh::Workload entry_workload(const Mesh& mesh, const EntryEndpointInputs& input
     const kube::ServiceEntry& entry = inputs.entry;
     const kube::EntryEndpoint& endpoint = inputs.endpoint;
     mesh::Workload out;
-    out.uid = mesh.cluster_id + "/networking.istio.io/ServiceEntry/" + entry.metadata.namespace_ + "/" +
+    out.uid = mesh.cluster_id + "/networking.istio.io/ServiceEntry/" + entry.metadata.name_space + "/" +
               entry.metadata.name + "/" + endpoint.address;
     out.name = entry.metadata.name;
-    out.name_space = entry.metadata.namespace_;
+    out.name_space = entry.metadata.name_space;
     if (auto ip = Ip::parse(endpoint.address))
         out.addresses.push_back(*ip);
     else

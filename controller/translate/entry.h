@@ -5,7 +5,7 @@
 // IPv4 address the older entry keeps it and the other has its IPv6 address only, which says so in status.
 // Addresses that Istio wrote into status.addresses are taken as they are.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/kube/objects.h"
 #include "lib/mesh/service.h"
 #include "lib/mesh/workload.h"

@@ -48,7 +48,7 @@ std::vector<std::string> peer_policies(const Mesh& mesh, const PeerInputs& input
     const auto* own = oldest(inputs.workload);
     const bool whole = own ? strict(own->mode, above) : above;
     if (own && !exceptions(*own, whole).empty())
-        return {own->metadata.namespace_ + "/" + converted_prefix + own->metadata.name};
+        return {own->metadata.name_space + "/" + converted_prefix + own->metadata.name};
     if (whole) return {mesh.root_namespace + "/" + static_strict_name};
     return {};
 }
@@ -56,13 +56,13 @@ std::vector<std::string> peer_policies(const Mesh& mesh, const PeerInputs& input
 std::optional<mesh::Policy> peer_policy(const Mesh& mesh, const kube::PeerAuthentication& from,
                                         const PeerInputs& inputs) {
     const bool selects_workloads = from.selector && !from.selector->empty();
-    if (!selects_workloads || from.metadata.namespace_ == mesh.root_namespace) return {};
+    if (!selects_workloads || from.metadata.name_space == mesh.root_namespace) return {};
     const bool whole = strict(from.mode, strict_above(inputs));
     const std::vector<std::uint16_t> ports = exceptions(from, whole);
     if (ports.empty()) return {};
     mesh::Policy out;
     out.name = converted_prefix + from.metadata.name;
-    out.name_space = from.metadata.namespace_;
+    out.name_space = from.metadata.name_space;
     out.scope = mesh::PolicyScope::workload_selector;
     out.action = mesh::PolicyAction::deny;
     if (whole) {

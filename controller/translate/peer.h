@@ -5,7 +5,7 @@
 // inherits; DISABLE is PERMISSIVE. A workload whose mode and ports are not all alike gets a policy of its
 // own; whatever is STRICT throughout names the static one.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/kube/objects.h"
 #include "lib/mesh/policy.h"
 

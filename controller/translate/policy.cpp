@@ -230,7 +230,7 @@ ConvertedPolicy authorization_policy(const Mesh& mesh, const kube::Authorization
                              "use ALLOW or DENY", 0, kube::Problem::Severity::error});
     mesh::Policy policy;
     policy.name = from.metadata.name;
-    policy.name_space = from.metadata.namespace_;
+    policy.name_space = from.metadata.name_space;
     policy.scope = by_selector(from)                          ? mesh::PolicyScope::workload_selector
                    : policy.name_space == mesh.root_namespace ? mesh::PolicyScope::global
                                                               : mesh::PolicyScope::name_space;

@@ -8,7 +8,7 @@
 // the constraint and so allows more), and a selector without labels means the whole namespace (Istio attaches
 // such a policy to nothing).
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/kube/manifests.h"
 #include "lib/mesh/policy.h"
 

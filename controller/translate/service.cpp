@@ -88,7 +88,7 @@ mesh::Service service(const Mesh& mesh, const ServiceInputs& inputs) {
     const kube::Service& from = inputs.service;
     mesh::Service out;
     out.name = from.metadata.name;
-    out.name_space = from.metadata.namespace_;
+    out.name_space = from.metadata.name_space;
     out.hostname = inputs.host;
     for (const Ip& ip : from.cluster_ips) {
         const auto whole = static_cast<std::uint8_t>(ip.is_v4() ? 32 : 128);

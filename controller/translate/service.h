@@ -1,7 +1,7 @@
 // Kubernetes Services into WDS services (wire facts O-18, X-15, X-22; control-plane rules for Services).
 // Pure.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/kube/objects.h"
 #include "lib/mesh/service.h"
 

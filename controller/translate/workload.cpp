@@ -33,14 +33,14 @@ void add_services(const Mesh& mesh, const PodInputs& inputs, mesh::Workload& out
             if (auto target = target_at(inputs.pod, port))
                 ports.push_back({port.port, *target, app_protocol(port.app_protocol, port.name)});
         }
-        out.services[{service->metadata.namespace_, service_host(service->metadata, mesh)}] =
+        out.services[{service->metadata.name_space, service_host(service->metadata, mesh)}] =
             std::move(ports);
     }
     for (const auto& [entry, hosts] : inputs.entries) {
         mesh::Ports ports;
         for (const kube::EntryPort& port : entry->ports)
             if (port.protocol != "UDP") ports.push_back(entry_port(port, named_port(inputs.pod, port.name)));
-        for (const std::string& host : hosts) out.services[{entry->metadata.namespace_, host}] = ports;
+        for (const std::string& host : hosts) out.services[{entry->metadata.name_space, host}] = ports;
     }
 }
 
@@ -109,9 +109,9 @@ void set_canonical_names(const kube::Labels& labels, mesh::Workload& out) {
 mesh::Workload pod_workload(const Mesh& mesh, const PodInputs& inputs) {
     const kube::Pod& pod = inputs.pod;
     mesh::Workload out;
-    out.uid = mesh.cluster_id + "//Pod/" + pod.metadata.namespace_ + "/" + pod.metadata.name;
+    out.uid = mesh.cluster_id + "//Pod/" + pod.metadata.name_space + "/" + pod.metadata.name;
     out.name = pod.metadata.name;
-    out.name_space = pod.metadata.namespace_;
+    out.name_space = pod.metadata.name_space;
     out.addresses = pod.ips;
     out.network = mesh.network;
     out.trust_domain = mesh.trust_domain;
@@ -150,19 +150,19 @@ std::vector<mesh::Workload> slice_workloads(const Mesh& mesh, const kube::Endpoi
     for (const kube::SliceEndpoint& endpoint : slice.endpoints) {
         if (endpoint.addresses.empty() || (endpoint.target && endpoint.target->kind == "Pod")) continue;
         mesh::Workload one;
-        one.uid = mesh.cluster_id + "/discovery.k8s.io/EndpointSlice/" + slice.metadata.namespace_ + "/" +
+        one.uid = mesh.cluster_id + "/discovery.k8s.io/EndpointSlice/" + slice.metadata.name_space + "/" +
                   slice.metadata.name + "/" + endpoint.addresses[0].to_string();
         const bool seen = std::ranges::any_of(out, [&](const auto& other) { return other.uid == one.uid; });
         if (seen) continue;
         one.name = slice.metadata.name;
-        one.name_space = slice.metadata.namespace_;
+        one.name_space = slice.metadata.name_space;
         one.addresses = endpoint.addresses;
         one.network = mesh.network;
         one.trust_domain = mesh.trust_domain;
         one.cluster_id = mesh.cluster_id;
         one.network_mode = mesh::NetworkMode::host_network;  // may be anybody's address
         one.health = endpoint.ready ? mesh::Health::healthy : mesh::Health::unhealthy;
-        one.services[{slice.metadata.namespace_, service_host(service.metadata, mesh)}] = ports;
+        one.services[{slice.metadata.name_space, service_host(service.metadata, mesh)}] = ports;
         out.push_back(std::move(one));
     }
     return out;

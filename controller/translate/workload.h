@@ -1,7 +1,7 @@
 // Pods and EndpointSlices into workloads (wire facts; decision 9). Pure: what selects the pod has
 // been found by whoever calls.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "lib/kube/objects.h"
 #include "lib/mesh/workload.h"
 

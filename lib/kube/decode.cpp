@@ -15,7 +15,7 @@ struct Reader {
 };
 
 constexpr std::array<Reader, kinds> readers{{
-    {Kind::namespace_, "", {"v1"}, false, decode_namespace},
+    {Kind::name_space, "", {"v1"}, false, decode_namespace},
     {Kind::node, "", {"v1"}, false, decode_node},
     {Kind::pod, "", {"v1"}, true, decode_pod},
     {Kind::service, "", {"v1"}, true, decode_service},
@@ -96,17 +96,17 @@ Metadata decode_metadata(Fields& document, const Reader& reader) {
                   "finalizers", "managedFields", "clusterName"});
     Metadata out;
     out.name = fields.required("name");
-    const bool label = reader.kind == Kind::namespace_ || reader.kind == Kind::service;
+    const bool label = reader.kind == Kind::name_space || reader.kind == Kind::service;
     if (!out.name.empty() && !is_dns_name(out.name, label))
         fields.error("name", "is no valid name", "use lower-case letters, digits and '-'");
-    out.namespace_ = fields.text("namespace");
-    if (!reader.namespaced && !out.namespace_.empty()) {
+    out.name_space = fields.text("namespace");
+    if (!reader.namespaced && !out.name_space.empty()) {
         fields.error("namespace", "a " + std::string(word(reader.kind)) + " belongs to no namespace",
                      "remove it");
-        out.namespace_.clear();
+        out.name_space.clear();
     }
-    if (reader.namespaced && out.namespace_.empty()) out.namespace_ = "default";
-    if (!out.namespace_.empty() && !is_dns_name(out.namespace_, true))
+    if (reader.namespaced && out.name_space.empty()) out.name_space = "default";
+    if (!out.name_space.empty() && !is_dns_name(out.name_space, true))
         fields.error("namespace", "is no valid name", "use lower-case letters, digits and '-'");
     out.uid = fields.text("uid");
     // It stands in ZDS, in reports and in files: "namespace/name@inode" of a pod without one is never its

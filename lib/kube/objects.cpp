@@ -7,7 +7,7 @@ namespace culvert::kube {
 
 std::string_view word(Kind kind) {
     switch (kind) {
-    case Kind::namespace_: return "Namespace";
+    case Kind::name_space: return "Namespace";
     case Kind::node: return "Node";
     case Kind::pod: return "Pod";
     case Kind::service: return "Service";
@@ -22,7 +22,7 @@ std::string_view word(Kind kind) {
 std::string Key::to_string() const {
     std::string text(word(kind));
     text += ' ';
-    if (!namespace_.empty()) text += namespace_ + "/";
+    if (!name_space.empty()) text += name_space + "/";
     return text + name;
 }
 
@@ -32,7 +32,7 @@ const Metadata& metadata_of(const Object& object) {
 
 Key key_of(const Object& object) {
     const Metadata& metadata = metadata_of(object);
-    return {kind_of(object), metadata.namespace_, metadata.name};
+    return {kind_of(object), metadata.name_space, metadata.name};
 }
 
 bool selects(const Labels& selector, const Labels& labels) {
@@ -46,7 +46,7 @@ bool selects(const Labels& selector, const Labels& labels) {
 bool older(const Metadata& a, const Metadata& b) {
     constexpr auto youngest = std::numeric_limits<std::int64_t>::max();
     const auto age_a = a.created_s.value_or(youngest), age_b = b.created_s.value_or(youngest);
-    return std::tie(age_a, a.origin, a.namespace_, a.name) < std::tie(age_b, b.origin, b.namespace_, b.name);
+    return std::tie(age_a, a.origin, a.name_space, a.name) < std::tie(age_b, b.origin, b.name_space, b.name);
 }
 
 }  // namespace culvert::kube

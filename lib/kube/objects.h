@@ -22,7 +22,7 @@ namespace culvert::kube {
 
 // In the order of `Object`'s alternatives.
 enum class Kind : std::uint8_t {
-    namespace_,
+    name_space,
     node,
     pod,
     service,
@@ -53,7 +53,7 @@ struct Owner {
 
 struct Metadata {
     std::string name;
-    std::string namespace_;  // empty for Namespace and Node
+    std::string name_space;  // empty for Namespace and Node
     std::string uid;         // may be empty in manifests
     Labels labels;
     Labels annotations;
@@ -132,7 +132,7 @@ struct Service {
 
 struct ObjectRef {
     std::string kind;
-    std::string namespace_;
+    std::string name_space;
     std::string name;
     std::string uid;
     bool operator==(const ObjectRef&) const = default;
@@ -272,7 +272,7 @@ using ObjectPtr = std::shared_ptr<const Object>;
 // What names an object: one of it is in force at any time.
 struct Key {
     Kind kind{};
-    std::string namespace_;
+    std::string name_space;
     std::string name;
     std::string to_string() const;  // "Pod default/web"
     auto operator<=>(const Key&) const = default;

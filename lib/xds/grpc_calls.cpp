@@ -209,7 +209,8 @@ std::string_view bearer(const grpc::GenericCallbackServerContext& context) {
 
 Result<std::shared_ptr<Call>> make_call(Port& port, grpc::GenericCallbackServerContext& context) {
     const std::string& path = context.method();
-    TRY(Caller caller, port.handlers.authenticator->authenticate(bearer(context), context.peer()));
+    const std::string peer = context.peer();
+    TRY(Caller caller, port.handlers.authenticator->authenticate({bearer(context), peer}));
     if (path == "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources")
         return std::make_shared<DiscoveryCall>(port, CallKind::discovery, std::move(caller));
     if (path == "/istio.v1.auth.IstioCertificateService/CreateCertificate" && port.handlers.ca)  // CA-1

@@ -19,11 +19,16 @@ struct Caller {
     bool operator==(const Caller&) const = default;
 };
 
+// What a call comes with.
+struct Presented {
+    std::string_view bearer;  // what followed "Bearer "; empty: there was none
+    std::string_view peer;
+};
+
 class Authenticator {
 public:
-    // `bearer` is what followed "Bearer "; empty: there was none. Refusals: token_rejected; the text goes to
-    // our log only.
-    virtual Result<Caller> authenticate(std::string_view bearer, std::string_view peer) = 0;
+    // Refusals: token_rejected; the text goes to our log only.
+    virtual Result<Caller> authenticate(Presented presented) = 0;
     // Asked of every call that goes on, every few seconds: one that lives long must not outlive its token nor
     // its node. Refusals as above.
     virtual Result<Done> still(const Caller& caller) = 0;

@@ -47,7 +47,7 @@ public:
     }
     Result<Caller> admit(const std::string& bearer) {
         if (!up) return refuse(Reason::unreachable);
-        return handlers.authenticator->authenticate(bearer, "memory");
+        return handlers.authenticator->authenticate({bearer, "memory"});
     }
     // The client's open(): true if the server took the stream.
     bool accept(const std::shared_ptr<Stream>& stream, const std::string& bearer, Caller& caller) {

@@ -94,9 +94,9 @@ std::uint64_t ControlPlane::refused(const std::string& reason) {
     return metrics.counter("culvert_xds_refused", "", {{"reason", reason}}).value();
 }
 
-Result<xds::Caller> ControlPlane::authenticate(std::string_view bearer, std::string_view peer) {
-    TRY(tls::NodeClaim claim, tokens_.claim(bearer, system_clock().wall()));
-    xds::Caller caller{std::move(claim.node), std::string(peer), claim.expires};
+Result<xds::Caller> ControlPlane::authenticate(xds::Presented presented) {
+    TRY(tls::NodeClaim claim, tokens_.claim(presented.bearer, system_clock().wall()));
+    xds::Caller caller{std::move(claim.node), std::string(presented.peer), claim.expires};
     TRY_DONE(still(caller));
     return caller;
 }

@@ -69,7 +69,7 @@ public:
     Registry metrics;
 
 private:
-    Result<xds::Caller> authenticate(std::string_view bearer, std::string_view peer) override;
+    Result<xds::Caller> authenticate(xds::Presented presented) override;
     Result<Done> still(const xds::Caller& caller) override;
     void sign(const xds::Caller& caller, xds::SignRequest request, xds::SignAnswer answer) override;
     void report(const xds::Caller& caller, xds::Report report, Applied applied) override;

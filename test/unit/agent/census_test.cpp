@@ -122,7 +122,7 @@ struct Scene {
     void put(const std::string& name, const std::string& mode) {
         kube::Pod pod;
         pod.metadata.name = name;
-        pod.metadata.namespace_ = "shop";
+        pod.metadata.name_space = "shop";
         pod.metadata.labels["istio.io/dataplane-mode"] = mode;
         pod.metadata.annotations["culvert.io/network-namespace"] = path();
         pod.node = "n1";

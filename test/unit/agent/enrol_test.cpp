@@ -17,7 +17,7 @@ namespace {
 kube::Pod ambient_pod() {
     kube::Pod pod;
     pod.metadata.name = "web";
-    pod.metadata.namespace_ = "shop";
+    pod.metadata.name_space = "shop";
     pod.node = "node1";
     pod.service_account = "default";
     pod.ips = {*Ip::parse("10.0.0.5"), *Ip::parse("fd00::5")};
@@ -223,7 +223,7 @@ TEST_CASE("STRICT of a workload, its namespace or the mesh applies, nearest firs
     auto policy = [](const char* where, const char* app, kube::MtlsMode mode) {
         kube::PeerAuthentication made;
         made.metadata.name = "p";
-        made.metadata.namespace_ = where;
+        made.metadata.name_space = where;
         if (*app) made.selector = kube::Labels{{"app", app}};
         made.mode = mode;
         return made;

@@ -14,7 +14,7 @@ namespace {
 
 PodStatus pod(std::string name, Membership membership) {
     PodStatus status;
-    status.spec.namespace_ = "shop";
+    status.spec.name_space = "shop";
     status.spec.name = std::move(name);
     status.spec.membership = membership;
     return status;

@@ -265,7 +265,7 @@ TEST_CASE("a policy that is not enforced as written is an error in status, not a
     Rig rig(scratch);
     kube::AuthorizationPolicy custom;
     custom.metadata.name = "ask";
-    custom.metadata.namespace_ = "shop";
+    custom.metadata.name_space = "shop";
     custom.action = kube::PolicyAction::custom;
     custom.rules.emplace_back();
     rig.manifests({node("n1"), custom});

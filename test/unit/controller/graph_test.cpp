@@ -52,7 +52,7 @@ private:
     kube::Metadata metadata(bool namespaced = true) {
         kube::Metadata out;
         out.name = name();
-        if (namespaced) out.namespace_ = space();
+        if (namespaced) out.name_space = space();
         out.labels = labels();
         if (below(4) == 0) out.labels["istio.io/use-waypoint"] = name();
         if (coin()) out.annotations["ambient.istio.io/redirection"] = "enabled";
@@ -194,7 +194,7 @@ namespace {
 kube::ObjectPtr simple_pod(int number, bool ready = true) {
     kube::Pod pod;
     pod.metadata.name = "p" + std::to_string(number);
-    pod.metadata.namespace_ = "shop";
+    pod.metadata.name_space = "shop";
     pod.metadata.labels["app"] = number % 10 == 0 ? "web" : "other" + std::to_string(number % 10);
     pod.node = "n1";
     pod.service_account = "default";
@@ -206,7 +206,7 @@ kube::ObjectPtr simple_pod(int number, bool ready = true) {
 kube::ObjectPtr web_service(std::uint16_t port) {
     kube::Service service;
     service.metadata.name = "web";
-    service.metadata.namespace_ = "shop";
+    service.metadata.name_space = "shop";
     service.selector["app"] = "web";
     service.ports.push_back({"http", port, {}, {}, {}});
     return std::make_shared<const kube::Object>(service);
@@ -215,7 +215,7 @@ kube::ObjectPtr web_service(std::uint16_t port) {
 kube::ObjectPtr mtls(const std::string& where, kube::MtlsMode mode, kube::Labels selector = {}) {
     kube::PeerAuthentication policy;
     policy.metadata.name = "default";
-    policy.metadata.namespace_ = where;
+    policy.metadata.name_space = where;
     policy.mode = mode;
     if (!selector.empty()) policy.selector = std::move(selector);
     return std::make_shared<const kube::Object>(policy);
@@ -281,7 +281,7 @@ TEST_CASE("hosts that fall on one automatic address: the older entry has it") {
     auto entry = [](const std::string& name, const std::string& host, std::int64_t age) {
         kube::ServiceEntry one;
         one.metadata.name = name;
-        one.metadata.namespace_ = "shop";
+        one.metadata.name_space = "shop";
         one.metadata.created_s = age;
         one.hosts.push_back(host);
         one.resolution = kube::Resolution::dns;

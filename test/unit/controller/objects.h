@@ -11,7 +11,7 @@ namespace culvert::test {
 inline kube::Pod pod(const std::string& name, const std::string& node, const std::string& account = "web") {
     kube::Pod out;
     out.metadata.name = name;
-    out.metadata.namespace_ = "shop";
+    out.metadata.name_space = "shop";
     out.metadata.uid = "uid-" + name;
     out.node = node;
     out.service_account = account;

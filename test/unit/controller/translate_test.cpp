@@ -121,9 +121,9 @@ TEST_CASE("an address belongs to the oldest that claims it, whatever a newer man
             outcome_of("x", service("evil", "a", "2026") + service("shop", "b", "2025"), {});
         CHECK(has_vip(outcome, "shop/b.shop"));
         CHECK_FALSE(has_vip(outcome, "evil/a.evil"));
-        CHECK(outcome.notes.find(
-                  "error: Service evil/a: spec.clusterIPs: 10.1.0.1 is the address of shop/b, "
-                  "which is older and keeps it; write an address that nobody has\n") != std::string::npos);
+        CHECK(outcome.notes.find("error: Service evil/a: spec.clusterIPs: 10.1.0.1 is the address of shop/b, "
+                                 "which is older and keeps it; write an address that nobody has\n") !=
+              std::string::npos);
     }
     SECTION("a Service and an older pod") {
         const Outcome outcome = outcome_of("x", pod("2025") + service("evil", "a", "2026"), {});

@@ -46,7 +46,7 @@ std::string name_space(const std::string& name, const std::string& more = "") {
 }
 
 bool has(const SnapshotPtr& snapshot, const std::string& name) {
-    return snapshot->objects.contains({Kind::namespace_, "", name});
+    return snapshot->objects.contains({Kind::name_space, "", name});
 }
 
 // Collects what a Watch says, and waits for it: no sleeping.
@@ -245,7 +245,7 @@ TEST_CASE("of two objects with one name the oldest is in force and the other is 
     folder.put("b.yaml", name_space("x", ", creationTimestamp: 2026-01-01T00:00:00Z, labels: {from: b}"));
     folder.put("c.yaml", name_space("x", ", labels: {from: c}"));
     const auto snapshot = load(folder.path());
-    CHECK(metadata_of(*snapshot->objects.at({Kind::namespace_, "", "x"})).labels.at("from") == "b");
+    CHECK(metadata_of(*snapshot->objects.at({Kind::name_space, "", "x"})).labels.at("from") == "b");
     REQUIRE(snapshot->problems.size() == 2);
     CHECK(snapshot->problems[0].to_string() ==
           folder.file("a.yaml") +

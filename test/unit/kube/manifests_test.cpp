@@ -83,7 +83,7 @@ TEST_CASE("a pod without a Ready condition counts as ready, and without a namesp
     const Pod pod = only<Pod>("apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {nodeName: n1}\n"
                               "status: {podIPs: [{ip: 10.0.0.1}]}");
     CHECK(pod.ready);
-    CHECK(pod.metadata.namespace_ == "default");
+    CHECK(pod.metadata.name_space == "default");
     CHECK(pod.service_account == "default");
 }
 

@@ -20,9 +20,9 @@ using xds::Type;
 namespace {
 
 struct Anyone final : xds::Authenticator {
-    Result<xds::Caller> authenticate(std::string_view bearer, std::string_view) override {
-        if (!bearer.starts_with("node:")) return refuse(Reason::token_rejected);
-        return xds::Caller{std::string(bearer.substr(5)), {}};
+    Result<xds::Caller> authenticate(xds::Presented presented) override {
+        if (!presented.bearer.starts_with("node:")) return refuse(Reason::token_rejected);
+        return xds::Caller{std::string(presented.bearer.substr(5)), {}};
     }
     Result<Done> still(const xds::Caller&) override { return Done{}; }
 };

@@ -20,8 +20,8 @@
 using namespace culvert;
 using namespace culvert::test;
 using namespace std::chrono_literals;
+using ztunnel::AddedPod;
 using ztunnel::Pods;
-using ztunnel::PodSpec;
 
 namespace {
 

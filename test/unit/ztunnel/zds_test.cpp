@@ -54,7 +54,7 @@ std::vector<Fd> some_descriptors(std::size_t count) {
 // Records what ZDS asks of the node; fails the pods named in `failing`.
 class Recorder final : public PodKeeper {
 public:
-    io::Task<Result<Done>> add(PodSpec spec) override {
+    io::Task<Result<Done>> add(AddedPod spec) override {
         calls.push_back("add " + spec.uid);
         if (failing.contains(spec.uid)) co_return refuse(Reason::io, "bind conflict");
         here.insert(spec.uid);

@@ -6,7 +6,7 @@
 // call; everything here is const or locked. Signing is computation of well below a millisecond and is done at
 // once.
 #pragma once
-#include "controller/config.h"
+#include "controller/mesh.h"
 #include "controller/refusals.h"
 #include "controller/residents.h"
 #include "lib/base/clock.h"
@@ -31,7 +31,7 @@ public:
     explicit Gatekeeper(Parts parts) : parts_(parts) {}
     ~Gatekeeper() = default;
 
-    Result<xds::Caller> authenticate(std::string_view bearer, std::string_view peer) override;
+    Result<xds::Caller> authenticate(xds::Presented presented) override;
     Result<Done> still(const xds::Caller& caller) override;
     void sign(const xds::Caller& caller, xds::SignRequest request, xds::SignAnswer answer) override;
 

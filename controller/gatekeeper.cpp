@@ -1,17 +1,17 @@
-#include "controller/authority.h"
+#include "controller/gatekeeper.h"
 
 namespace culvert::controller {
 
-Result<xds::Caller> Gatekeeper::authenticate(std::string_view bearer, std::string_view peer) {
+Result<xds::Caller> Gatekeeper::authenticate(xds::Presented presented) {
     auto judge = [&]() -> Result<xds::Caller> {
-        if (bearer.empty()) return refuse(Reason::token_rejected, "no token was sent");
-        TRY(tls::NodeClaim claim, parts_.tokens.claim(bearer, parts_.clock.wall()));
-        xds::Caller out{std::move(claim.node), std::string(peer), claim.expires};
+        if (presented.bearer.empty()) return refuse(Reason::token_rejected, "no token was sent");
+        TRY(tls::NodeClaim claim, parts_.tokens.claim(presented.bearer, parts_.clock.wall()));
+        xds::Caller out{std::move(claim.node), std::string(presented.peer), claim.expires};
         TRY_DONE(still(out));
         return out;
     };
     Result<xds::Caller> caller = judge();
-    if (!caller) parts_.refusals.count(caller.error(), "a caller at " + std::string(peer));
+    if (!caller) parts_.refusals.count(caller.error(), "a caller at " + std::string(presented.peer));
     return caller;
 }
 
@@ -33,7 +33,7 @@ Result<std::vector<std::string>> Gatekeeper::decide(const xds::Caller& caller,
     if (!identity) return refuse(Reason::tls_identity, "the asked identity is no SPIFFE id of a mesh");
     if (identity->trust_domain != parts_.mesh.trust_domain)
         return refuse(Reason::tls_identity, "the asked identity is of another trust domain");
-    if (!parts_.residents.lives_on(caller.node, identity->name_space, identity->service_account))
+    if (!parts_.residents.lives_on(caller.node, {identity->name_space, identity->service_account}))
         return refuse(Reason::ca_rejected, "no pod with the asked identity is on the caller's node");
     TRY(tls::Csr csr, tls::Csr::parse(request.csr));
     if (csr.identity() != *identity)

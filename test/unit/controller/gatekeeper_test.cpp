@@ -1,5 +1,5 @@
 // Who may call and who gets which certificate.
-#include "controller/authority.h"
+#include "controller/gatekeeper.h"
 #include "lib/tls/credentials.h"
 #include "test/support/manual_executor.h"
 #include "test/support/scratch.h"
@@ -57,7 +57,7 @@ TEST_CASE("a caller is the node of its token, and the node must exist") {
         return std::string(office.tokens.make(name, at).value().reveal());
     };
     const WallTime now = office.clock.wall();
-    const xds::Caller caller = office.gate.authenticate(token("n1", now), "peer").value();
+    const xds::Caller caller = office.gate.authenticate({token("n1", now), "peer"}).value();
     CHECK(caller.node == "n1");
     CHECK(caller.peer == "peer");
     CHECK(office.gate.still(caller));
@@ -68,12 +68,12 @@ TEST_CASE("a caller is the node of its token, and the node must exist") {
     office.clock.set({});
     for (const std::string& bad :
          {std::string(), std::string("x.y.z"), token("n2", now), token("n1", now - std::chrono::hours(13))})
-        CHECK(office.gate.authenticate(bad, "peer").error().reason == Reason::token_rejected);
+        CHECK(office.gate.authenticate({bad, "peer"}).error().reason == Reason::token_rejected);
     CHECK(office.refusals.list() ==
           std::vector<std::pair<std::string, std::uint64_t>>{{"token_rejected", 4}});
     const kube::Object gone = node("n1");
     office.residents.replace(&gone, nullptr);
-    CHECK_FALSE(office.gate.authenticate(token("n1", now), "peer"));
+    CHECK_FALSE(office.gate.authenticate({token("n1", now), "peer"}));
     CHECK(office.gate.still(caller).error().reason == Reason::token_rejected);
 }
 
@@ -131,8 +131,8 @@ TEST_CASE("an identity lives on a node as long as one pod with it does") {
     residents.replace(nullptr, &one);
     residents.replace(nullptr, &two);
     residents.replace(&one, nullptr);
-    CHECK(residents.lives_on("n1", "shop", "web"));
+    CHECK(residents.lives_on("n1", {"shop", "web"}));
     residents.replace(&two, &moved);
-    CHECK_FALSE(residents.lives_on("n1", "shop", "web"));
-    CHECK(residents.lives_on("n2", "shop", "web"));
+    CHECK_FALSE(residents.lives_on("n1", {"shop", "web"}));
+    CHECK(residents.lives_on("n2", {"shop", "web"}));
 }
