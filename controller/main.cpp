@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <thread>
 
 using namespace culvert;
@@ -27,7 +28,16 @@ sigset_t block_ending_signals() {
     return set;
 }
 
+// As many connections as the machine allows; how many we take is bounded apart from that.
+void raise_file_limit() {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int serve(const controller::Command& command) {
+    raise_file_limit();
     const sigset_t ending = block_ending_signals();
     if (auto done = log::start({command.log_json, command.log_filter}); !done) return fail(done.error());
     auto server = controller::Server::start(command.options);

@@ -211,6 +211,7 @@ Result<std::shared_ptr<Call>> make_call(Port& port, grpc::GenericCallbackServerC
     const std::string& path = context.method();
     const std::string peer = context.peer();
     TRY(Caller caller, port.handlers.authenticator->authenticate({bearer(context), peer}));
+    port.proven(peer);
     if (path == "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources")
         return std::make_shared<DiscoveryCall>(port, CallKind::discovery, std::move(caller));
     if (path == "/istio.v1.auth.IstioCertificateService/CreateCertificate" && port.handlers.ca)  // CA-1

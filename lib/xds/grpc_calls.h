@@ -15,6 +15,7 @@
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -44,6 +45,8 @@ struct Port {
     const ServerOptions options;
     const Handlers handlers;
     Registry& metrics;
+    std::function<void(const std::string& peer)>
+        proven;  // a call with a good token came; set before any comes
     mutable std::mutex snapshot_lock;
     SnapshotPtr published;    // null until the first publish(): streams wait, an empty mesh would be a lie
     mutable std::mutex lock;  // taken before a call's own

@@ -4,6 +4,7 @@
 #include "lib/xds/executor.h"
 #include "lib/xds/grpc_calls.h"
 #include "lib/xds/grpc_channel.h"
+#include "lib/xds/grpc_door.h"
 
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -38,8 +39,9 @@ public:
 
     Port port;
     ThreadExecutor pusher;
+    std::unique_ptr<Door> door;
+    std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
     std::unique_ptr<grpc::Server> server;
-    int number = 0;
 };
 
 namespace {
@@ -59,19 +61,20 @@ std::shared_ptr<grpc::ServerCredentials> credentials(const ServerOptions& option
     return grpc::experimental::TlsServerCredentials(tls);
 }
 
+constexpr std::size_t memory_max = std::size_t{2} << 30;  // docs/limits.md: xds.memory
+
 void set_bounds(grpc::ServerBuilder& builder, const ServerOptions& options) {
     builder.SetMaxReceiveMessageSize(static_cast<int>(options.request_bytes_max));
     builder.SetMaxSendMessageSize(-1);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 64);  // of one connection
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 5 * 60'000);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 60'000);
     // Clients ping every 30 s; gRPC would take more than one in five minutes for an attack.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);  // finds nodes that went without a word
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT,
-                               0);  // a second controller must fail, not share the port
+    builder.SetResourceQuota(grpc::ResourceQuota("culvert").Resize(memory_max));
 }
 
 }  // namespace
@@ -85,20 +88,29 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::start(ServerOptions options, Han
     TRY_DONE(readable(options.chain_file));
     auto state = std::make_unique<State>(std::move(options), handlers, metrics);
     const ServerOptions& kept = state->port.options;
+    TRY(state->door, Door::open({kept.listen, kept.connections_max, kept.unproven_max,
+                                 std::chrono::seconds(kept.unproven_seconds)},
+                                metrics));
+    state->port.proven = [door = state->door.get()](const std::string& peer) { door->proven(peer); };
     grpc::ServerBuilder builder;
     set_bounds(builder, kept);
-    builder.AddListeningPort(kept.listen, credentials(kept), &state->number);
+    state->acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials(kept));
     builder.RegisterCallbackGenericService(state.get());
     state->server = builder.BuildAndStart();
-    if (!state->server || state->number == 0)
-        return refuse(Reason::io,
-                      "cannot listen on " + kept.listen + ": is the port busy, or the address not ours?");
+    if (!state->server) return refuse(Reason::io, "gRPC cannot start its server");
+    state->door->start([acceptor = state->acceptor.get()](Fd fd) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+        connection.fd = fd.release();
+        acceptor->HandleNewConnection(&connection);
+    });
     state->pusher.post([state = state.get()] { state->judge_calls(); });
     return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(state)));
 }
 
 GrpcServer::~GrpcServer() {
     state_->pusher.stop();
+    state_->door->close();  // and stays until no call can speak to it any more
     auto soon =
         std::chrono::system_clock::now() + std::chrono::seconds(1);  // tidy: gRPC's deadlines are wall time
     state_->server->Shutdown(soon);
@@ -113,7 +125,7 @@ void GrpcServer::publish(SnapshotPtr snapshot) {
     state_->pusher.post([state = state_.get()] { state->wake_all(); });
 }
 
-std::uint16_t GrpcServer::port() const { return static_cast<std::uint16_t>(state_->number); }
+std::uint16_t GrpcServer::port() const { return state_->door->port(); }
 
 std::vector<StreamStatus> GrpcServer::streams() const {
     std::vector<StreamStatus> list;

@@ -28,6 +28,10 @@ struct ServerOptions {
     std::size_t streams_max = 8192;  // discovery and report streams in all
     std::size_t streams_of_node_max =
         8;  // of one kind: an upgrade runs two ztunnels, a reconnect leaves a dead one
+    std::size_t connections_max = 16'384;
+    // Connections without a call with a good token yet, and how long one may stay so.
+    std::size_t unproven_max = 2'048;
+    unsigned unproven_seconds = 20;
     std::size_t request_bytes_max = 64u << 20;
     std::size_t signing_max = 1024;  // certificate requests that wait for their answer
     std::size_t signing_of_node_max =

@@ -1,4 +1,5 @@
 // Our gRPC client against our gRPC server, over loopback with TLS.
+#include "lib/xds/grpc_door.h"
 #include "lib/xds/report_session.h"
 #include "lib/xds/session.h"
 #include "test/support/control_plane.h"
@@ -6,8 +7,13 @@
 
 #include <catch2/catch.hpp>
 
+#include <cerrno>
 #include <fstream>
 #include <future>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 using namespace culvert;
 using namespace culvert::test;
@@ -192,6 +198,110 @@ TEST_CASE("a node that is taken out of the mesh hears nothing more, also on stre
     REQUIRE(world.wait([&] { return other.told.count() == 102; }));
     REQUIRE(client.told.count() == 101);
     REQUIRE(other.ends("Error") == 0);
+}
+
+namespace {
+
+// A caller that connects and says nothing.
+Fd silent(std::uint16_t port, int family = AF_INET) {
+    Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage to{};
+    to.ss_family = static_cast<sa_family_t>(family);
+    auto& v4 = reinterpret_cast<sockaddr_in&>(to);
+    v4.sin_port = htons(port);  // at the same place in both
+    if (family == AF_INET) v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (family == AF_INET6) reinterpret_cast<sockaddr_in6&>(to).sin6_addr = in6addr_loopback;
+    REQUIRE(::connect(fd.get(), reinterpret_cast<sockaddr*>(&to),
+                      family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)) == 0);
+    return fd;
+}
+
+bool is_cut(const Fd& fd) {
+    char byte = 0;
+    const ssize_t got = ::recv(fd.get(), &byte, 1, MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno == ECONNRESET);
+}
+
+}  // namespace
+
+TEST_CASE("callers who prove nothing are bounded in number and time, and starve no node [S21]",
+          "[xds][grpc]") {
+    xds::ServerOptions options;
+    options.unproven_max = 4;
+    options.unproven_seconds = GENERATE(1u, 60u);
+    World world({"localhost"}, options);
+    Client before(world.plane, world.plane.endpoint("n1"));
+    REQUIRE(world.wait([&] { return before.told.is_ready.load(); }));
+    std::vector<Fd> crowd;
+    for (int i = 0; i < 50; ++i) crowd.push_back(silent(world.plane.server().port()));
+    Client after(world.plane, world.plane.endpoint("n2"));
+    REQUIRE(world.wait([&] { return after.told.is_ready.load(); }));
+    const auto left = [&] { return std::ranges::count_if(crowd, [](const Fd& fd) { return !is_cut(fd); }); };
+    const std::ptrdiff_t most = options.unproven_seconds == 1 ? 0 : 4;
+    REQUIRE(world.wait([&] { return left() <= most; }));
+    // Who has proven itself stays, however long.
+    world.publisher.set(xds::encode(small_workload(300)));
+    world.publish();
+    REQUIRE(world.wait([&] { return before.told.count() == 102 && after.told.count() == 102; }));
+    CHECK(before.told.streams == 1);
+    crowd.clear();
+    auto& open = world.plane.metrics.gauge("culvert_xds_connections", "");
+    REQUIRE(world.wait([&] { return open.value() == 2; }));
+}
+
+TEST_CASE("a lack of descriptors passes, and then nodes are served again", "[xds][grpc]") {
+    World world;
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    Fd highest(::dup(0));
+    rlimit tight = before;
+    tight.rlim_cur = static_cast<rlim_t>(highest.get()) + 8;
+    highest.reset();
+    std::vector<Fd> crowd;
+    // Made before there is a lack, connected while there is.
+    for (int i = 0; i < 6; ++i) crowd.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(world.plane.server().port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (const Fd& one : crowd)
+        REQUIRE(::connect(one.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+    const bool cut = world.wait([&] { return std::ranges::any_of(crowd, is_cut); });
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE(cut);
+    Client after(world.plane, world.plane.endpoint("n1"));
+    REQUIRE(world.wait([&] { return after.told.is_ready.load(); }));
+}
+
+TEST_CASE("the port is every address of its name, and a proven caller is known over IPv6 too",
+          "[xds][grpc]") {
+    Happened happened;
+    Registry metrics;
+    auto door = xds::Door::open({"[::]:0", 16, 2, std::chrono::seconds(60)}, metrics).value();
+    std::vector<Fd> in;
+    std::mutex lock;
+    door->start([&](Fd fd) {
+        std::lock_guard hold(lock);
+        in.push_back(std::move(fd));
+        happened.notify();
+    });
+    const Fd v6 = silent(door->port(), AF_INET6);
+    sockaddr_in6 own{};
+    socklen_t length = sizeof own;
+    REQUIRE(::getsockname(v6.get(), reinterpret_cast<sockaddr*>(&own), &length) == 0);
+    const Fd v4 = silent(door->port());
+    auto arrived = [&] {
+        std::lock_guard hold(lock);
+        return in.size();
+    };
+    REQUIRE(happened.wait([&] { return arrived() == 2; }));
+    door->proven("ipv6:%5B::1%5D:" + std::to_string(ntohs(own.sin6_port)));
+    const Fd third = silent(door->port()), fourth = silent(door->port());
+    REQUIRE(happened.wait([&] { return is_cut(v4); }));
+    CHECK_FALSE(is_cut(v6));
+    CHECK_FALSE(is_cut(fourth));
+    door.reset();
 }
 
 TEST_CASE("roots are read again at each connect [X-3]", "[xds][grpc]") {
