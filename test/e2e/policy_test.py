@@ -130,7 +130,7 @@ def broken(scene):
     settle(scene, "alice", False)
     path = w.manifests / "authorizationpolicy.in.rule.yaml"
     good = path.read_text()
-    path.write_text(good.replace('"principals"', '"principalz"'))
+    path.write_text(good.replace("principals:", "principalz:"))
     wait_until("the problem shows", lambda: "principalz" in w.controller_get("/status") and "authorizationpolicy.in.rule.yaml" in w.controller_get("/status"))
     expect(not asks(scene, "alice"), "the last good policy is not in force any more")
     path.write_text("{ not yaml")
