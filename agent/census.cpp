@@ -15,6 +15,14 @@ void log_step(const Pod& pod, Step before) {
               {log::text("uid", pod.uid), log::text("reason", pod.error)});
 }
 
+// Each twice: when it appears and when it is gone.
+void log_problems(const std::vector<kube::Problem>& before, const std::vector<kube::Problem>& now) {
+    for (const kube::Problem& one : now)
+        if (std::ranges::find(before, one) == before.end()) log::warn("manifests", one.to_string());
+    for (const kube::Problem& one : before)
+        if (std::ranges::find(now, one) == now.end()) log::info("manifests", "mended: " + one.to_string());
+}
+
 }  // namespace
 
 Census::Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels, const Clock& clock)
@@ -23,6 +31,7 @@ Census::Census(CensusOptions options, Kernel& kernel, Ztunnels& ztunnels, const 
 Circumstances Census::now() const { return {options_.sweeping, clock_.now()}; }
 
 void Census::learn(kube::SnapshotPtr snapshot) {
+    log_problems(problems_, snapshot->problems);
     problems_ = snapshot->problems;
     auto is_error = [](const kube::Problem& one) { return one.severity == kube::Problem::Severity::error; };
     auto is_directory = [&](const kube::Problem& one) {

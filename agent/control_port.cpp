@@ -65,8 +65,11 @@ std::vector<StatusProblem> ControlPort::problems() const {
         all.push_back({"a network namespace of " + name +
                            " stays captured: its name is gone, something still runs in it",
                        "end what runs in it"});
-    for (const kube::Problem& problem : parts_.census.problems())
-        all.push_back({problem.to_string(), problem.fix});
+    for (kube::Problem problem : parts_.census.problems()) {
+        if (problem.severity != kube::Problem::Severity::error) continue;
+        std::string fix = std::exchange(problem.fix, {});
+        all.push_back({problem.to_string(), std::move(fix)});
+    }
     return all;
 }
 

@@ -20,6 +20,11 @@ Examples:
 Exit code: 0 all is well, 1 something is to look at, 2 the command itself was wrong.)";
 
 // "localhost:15000", ":15000" or "10.0.0.1:15000".
+// The controller's other port speaks gRPC alone, and answers a question of ours with silence.
+std::string check_status_port(std::string& text) {
+    return text.ends_with(":15012") ? "15012 is the port of gRPC: use the status port, 15014" : "";
+}
+
 std::string check_address(std::string& text) {
     auto address = Address::parse_flag(text);
     if (!address) return "'" + text + "' is no ADDRESS:PORT, such as 10.0.0.5:15014 or [fd00::5]:15014";
@@ -37,6 +42,7 @@ void add_ports(CLI::App& app, Words& words) {
     app.add_option("--controller", words.controller, "status port of the controller")
         ->envname("CULVERT_CONTROLLER")
         ->transform(check)
+        ->transform(CLI::Validator(check_status_port, ""))
         ->capture_default_str();
     app.add_option("--agent", words.agent, "status port of the node's agent")
         ->envname("CULVERT_AGENT")
@@ -54,11 +60,12 @@ void add_ports(CLI::App& app, Words& words) {
         ->capture_default_str();
 }
 
-Command command_of(const Words& words, Verb verb) {
+Command command_of(const Words& words, Verb verb, bool controller_given) {
     return {verb,
             {*Address::parse(words.ztunnel), *Address::parse(words.ready), *Address::parse(words.agent),
              *Address::parse(words.controller)},
-            words.form == "json"};
+            words.form == "json",
+            controller_given};
 }
 
 }  // namespace
@@ -109,7 +116,7 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
             code == 0 || left.empty() ? "" : "culvert: unknown word '" + left.front() + "'\n";
         return std::unexpected(Exit{unknown + out.str() + error.str(), code == 0 ? 0 : 2});
     }
-    return command_of(given, verb);
+    return command_of(given, verb, app.count("--controller") > 0);
 }
 
 std::string completion_script() {

@@ -22,6 +22,7 @@ struct Command {
     Verb verb = Verb::status;
     Ports ports;
     bool json = false;
+    bool controller_given = false;  // by flag or variable; else the agent may know better than the default
 };
 
 // Help was asked for, or the words make no sense: what to print and the exit code.

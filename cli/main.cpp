@@ -15,8 +15,10 @@ int print(const std::string& text, int code = 0) {
 }
 
 int show_status(const cli::Command& command) {
-    cli::Answers answers{cli::get_json(command.ports.controller, "/status"),
-                         cli::get_json(command.ports.agent, "/status"),
+    auto agent = cli::get_json(command.ports.agent, "/status");
+    Address controller = command.ports.controller;
+    if (agent && !command.controller_given) controller = cli::controller_beside(*agent, controller);
+    cli::Answers answers{cli::get_json(controller, "/status"), std::move(agent),
                          cli::get_json(command.ports.ztunnel, "/config_dump"),
                          cli::get(command.ports.ready, "/healthz/ready")};
     cli::Report report = cli::report_status(answers);

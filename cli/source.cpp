@@ -22,6 +22,11 @@ Result<std::string> get(Address at, std::string_view path) {
     return std::move(response.body);
 }
 
+Address controller_beside(const Json& agent, Address otherwise) {
+    auto reported = Address::parse_flag(agent["controller"]["address"].text());
+    return reported ? Address{reported->ip, otherwise.port} : otherwise;
+}
+
 Result<Json> get_json(Address at, std::string_view path) {
     TRY(std::string body, get(at, path));
     return Json::parse(body);

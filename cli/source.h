@@ -17,4 +17,8 @@ struct Ports {
 Result<std::string> get(Address at, std::string_view path);
 Result<Json> get_json(Address at, std::string_view path);
 
+// Where the controller's status is: on the host that the agent reports to, if it says an address; else
+// `otherwise`.
+Address controller_beside(const Json& agent, Address otherwise);
+
 }  // namespace culvert::cli

@@ -8,6 +8,10 @@ namespace {
 struct Finding {
     std::string where, what, fix;
 };
+struct Findings {
+    std::vector<Finding> problems;  // any of them: not well
+    std::vector<Finding> warnings;
+};
 
 // By the kernel's programs on this node, its ztunnel, or the controller.
 struct Refused {
@@ -15,33 +19,68 @@ struct Refused {
     std::int64_t times = 0;
 };
 
-void find_in_controller(const Answers& answers, std::vector<Finding>& findings) {
-    if (!answers.controller) {
-        findings.push_back(
-            {"controller", answers.controller.error().to_string(),
-             "start it, or say where it is: --controller ADDRESS:15014; traffic goes on with what is known"});
-        return;
-    }
-    for (const Json& problem : (*answers.controller)["problems"].items()) {
-        std::string place = problem["file"].text();
-        if (!problem["line"].empty()) place += ":" + problem["line"].text();
-        std::string what = problem["field"].empty()
-                               ? problem["message"].text()
-                               : problem["field"].text() + ": " + problem["message"].text();
-        findings.push_back({place.empty() ? "manifests" : place, what, problem["fix"].text()});
-    }
+std::string place_of(const Json& problem) {
+    std::string place = problem["file"].text();
+    if (place.empty()) return "manifests";
+    return problem["line"].number() == 0 ? place : place + ":" + problem["line"].text();
 }
 
-void find_in_agent(const Answers& answers, std::vector<Finding>& findings) {
+// "m/db.yaml:7: Pod shop/db: spec.nodename: unknown field (the version before stays in force)"
+Finding manifest_finding(const Json& problem) {
+    std::string what;
+    for (const char* part : {"object", "field"})
+        if (!problem[part].empty()) what += problem[part].text() + ": ";
+    what += problem["message"].text();
+    if (!problem["effect"].empty()) what += " (" + problem["effect"].text() + ")";
+    return {place_of(problem), what, problem["fix"].text()};
+}
+
+// The agent reports to it, so it lives; only its status port does not answer from here.
+bool agent_hears_controller(const Answers& answers) {
+    return answers.agent && (*answers.agent)["controller"]["in_sync"].is_true();
+}
+
+void find_in_controller(const Answers& answers, Findings& findings) {
+    if (!answers.controller) {
+        if (agent_hears_controller(answers))
+            findings.warnings.push_back(
+                {"controller", "the agent is in sync with it, but " + answers.controller.error().to_string(),
+                 "start it with --status [::]:15014 if nodes may read its status; else ask on its host"});
+        else
+            findings.problems.push_back({"controller", answers.controller.error().to_string(),
+                                         "start it, or say where it is: --controller ADDRESS:15014; traffic "
+                                         "goes on with what is known"});
+        return;
+    }
+    for (const Json& problem : (*answers.controller)["problems"].items())
+        findings.problems.push_back(manifest_finding(problem));
+    for (const Json& warning : (*answers.controller)["warnings"].items())
+        findings.warnings.push_back(manifest_finding(warning));
+}
+
+// The agent reads the same files: what the controller said already needs no second row.
+bool controller_said(const Answers& answers, const std::string& message) {
+    if (!answers.controller) return false;
+    for (const Json& problem : (*answers.controller)["problems"].items())
+        if (message.starts_with(place_of(problem) + ":") &&
+            message.find(problem["message"].text()) != message.npos)
+            return true;
+    return false;
+}
+
+void find_in_agent(const Answers& answers, Findings& all) {
+    std::vector<Finding>& findings = all.problems;
     if (!answers.agent) {
         findings.push_back({"agent", answers.agent.error().to_string(),
                             "start it on this node; pods that are enrolled stay captured meanwhile"});
         return;
     }
     const Json& status = *answers.agent;
-    for (const Json& problem : status["problems"].items())
-        findings.push_back({"agent", problem["message"].empty() ? problem.text() : problem["message"].text(),
-                            problem["fix"].text()});
+    for (const Json& problem : status["problems"].items()) {
+        std::string message = problem["message"].text();
+        if (controller_said(answers, message)) continue;
+        findings.push_back({"agent", std::move(message), problem["fix"].text()});
+    }
     for (const Json& pod : status["pods"].items())
         if (pod["wanted"].is_true() && !pod["enrolled"].is_true())
             findings.push_back({pod["namespace"].text() + "/" + pod["name"].text(),
@@ -49,8 +88,14 @@ void find_in_agent(const Answers& answers, std::vector<Finding>& findings) {
                                 pod["fix"].text()});
 }
 
-void find_in_ztunnel(const Answers& answers, std::vector<Finding>& findings) {
-    if (!answers.ready)
+void find_in_ztunnel(const Answers& answers, Findings& all) {
+    std::vector<Finding>& findings = all.problems;
+    // It has its configuration and answers; the agent is what it waits for.
+    const bool only_lost_the_agent = !answers.ready && !answers.agent && answers.ztunnel;
+    if (only_lost_the_agent)
+        findings.push_back({"ztunnel", "lost the agent; pods that it serves are served on",
+                            "start the agent: nothing new is enrolled or taken out meanwhile"});
+    else if (!answers.ready)
         findings.push_back(
             {"ztunnel", answers.ready.error().to_string(),
              "look at its log; enrolled pods are refused, never in the clear, until it is ready"});
@@ -101,14 +146,19 @@ std::string refusal_table(const std::vector<Refused>& refusals) {
     return table.empty() ? "" : "\n" + table.to_string();
 }
 
-std::string findings_text(const std::vector<Finding>& findings) {
-    if (findings.empty()) return "\nAll is well.\n";
-    std::string out = "\nTo look at:\n";
-    for (const Finding& finding : findings) {
+std::string list_text(const char* title, const std::vector<Finding>& list) {
+    std::string out = list.empty() ? "" : title;
+    for (const Finding& finding : list) {
         out += "  " + finding.where + ": " + finding.what + "\n";
         if (!finding.fix.empty()) out += "      fix: " + finding.fix + "\n";
     }
     return out;
+}
+
+std::string findings_text(const Findings& findings) {
+    std::string problems =
+        findings.problems.empty() ? "\nAll is well.\n" : list_text("\nTo look at:\n", findings.problems);
+    return problems + list_text("\nPerhaps not meant:\n", findings.warnings);
 }
 
 Json findings_json(const std::vector<Finding>& findings) {
@@ -140,7 +190,7 @@ Json ztunnel_json(const Answers& answers) {
 }  // namespace
 
 Report report_status(const Answers& answers) {
-    std::vector<Finding> findings;
+    Findings findings;
     find_in_controller(answers, findings);
     find_in_agent(answers, findings);
     find_in_ztunnel(answers, findings);
@@ -148,12 +198,13 @@ Report report_status(const Answers& answers) {
     const std::vector<Refused> refusals = refusals_in(answers);
 
     Report report;
-    report.healthy = findings.empty();
+    report.healthy = findings.problems.empty();
     if (answers.controller) report.text += node_table(*answers.controller) + "\n";
     if (answers.agent) report.text += pod_table(*answers.agent);
     report.text += refusal_table(refusals) + findings_text(findings);
     report.json = Json::object({{"healthy", Json::of(report.healthy)},
-                                {"findings", findings_json(findings)},
+                                {"findings", findings_json(findings.problems)},
+                                {"warnings", findings_json(findings.warnings)},
                                 {"refusals", refusals_json(refusals)},
                                 {"controller", answers.controller.value_or(Json())},
                                 {"agent", answers.agent.value_or(Json())},

@@ -10,11 +10,26 @@ namespace {
 
 constexpr auto renew_every = std::chrono::minutes(10);
 
-// Each problem once, when it appears.
+// Each problem twice: when it appears and when it is gone.
 void log_new(const std::vector<kube::Problem>& before, const std::vector<kube::Problem>& now) {
     for (const kube::Problem& one : now)
         if (std::ranges::find(before, one) == before.end()) log::warn("controller", one.to_string());
+    for (const kube::Problem& one : before)
+        if (std::ranges::find(now, one) == now.end()) log::info("controller", "mended: " + one.to_string());
 }
+
+// Who turns what off or on is asked afterwards: policies by name, the rest by number.
+struct Counts {
+    bool first = false;  // of this program's life: all is new
+    std::uint64_t added = 0, changed = 0, removed = 0;
+    void count(const kube::Key& key, const kube::ObjectPtr& before, const kube::ObjectPtr& now) {
+        ++(!before ? added : !now ? removed : changed);
+        const bool policy =
+            key.kind == kube::Kind::authorization_policy || key.kind == kube::Kind::peer_authentication;
+        if (first || !policy) return;
+        log::info("controller", key.to_string() + (!before ? " is new" : !now ? " is gone" : " has changed"));
+    }
+};
 
 }  // namespace
 
@@ -56,23 +71,32 @@ void Engine::take_manifests() {
 
 // Two sorted maps side by side; files that did not change gave the same pointers.
 void Engine::take_objects(const kube::Snapshot& next) {
+    Counts counts{.first = !now_->read};
+    auto replace_one = [&](const kube::Key& key, const kube::ObjectPtr& before, const kube::ObjectPtr& now) {
+        counts.count(key, before, now);
+        replace(key, before, now);
+    };
     auto old_at = now_->objects.begin();
     auto new_at = next.objects.begin();
     const auto old_end = now_->objects.end();
     const auto new_end = next.objects.end();
     while (old_at != old_end || new_at != new_end) {
         if (new_at == new_end || (old_at != old_end && old_at->first < new_at->first)) {
-            replace(old_at->first, old_at->second, nullptr);
+            replace_one(old_at->first, old_at->second, nullptr);
             ++old_at;
         } else if (old_at == old_end || new_at->first < old_at->first) {
-            replace(new_at->first, nullptr, new_at->second);
+            replace_one(new_at->first, nullptr, new_at->second);
             ++new_at;
         } else {
-            if (old_at->second != new_at->second) replace(new_at->first, old_at->second, new_at->second);
+            if (old_at->second != new_at->second) replace_one(new_at->first, old_at->second, new_at->second);
             ++old_at;
             ++new_at;
         }
     }
+    if (counts.added + counts.changed + counts.removed == 0) return;
+    log::info("controller", "manifests have changed",
+              {log::number("added", counts.added), log::number("changed", counts.changed),
+               log::number("removed", counts.removed), log::number("objects", next.objects.size())});
 }
 
 void Engine::take_nodes() {
@@ -165,6 +189,8 @@ void Engine::renew_files() {
 void Engine::show() {
     auto picture = std::make_shared<Picture>();
     picture->ready = now_->read;
+    picture->manifests = now_;
+    picture->mesh = graph_.store().mesh();
     for (const kube::Problem& one : now_->problems)
         (one.severity == kube::Problem::Severity::error ? picture->problems : picture->warnings)
             .push_back(one);

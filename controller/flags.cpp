@@ -95,9 +95,16 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
     app.set_help_flag("-h,--help", "print this and leave");
     app.set_version_flag("--version", version);
     add_serve(app, command);
-    CLI::App* validate = app.add_subcommand(
-        "validate", "read a directory of manifests, print what is wrong, exit 1 if anything is");
-    validate->add_option("directory", command.manifests, "directory of manifests")->required();
+    std::string output = "text";
+    CLI::App* validate =
+        app.add_subcommand("validate", "read manifests, print what is wrong or probably not meant, exit 1 if "
+                                       "anything is wrong; the flags of the mesh go in front");
+    validate
+        ->add_option("path", command.manifests, "directory of manifests, one file, or - for standard input")
+        ->required();
+    validate->add_option("-o,--output", output, "form of the answer")
+        ->check(CLI::IsMember({"text", "json"}))
+        ->capture_default_str();
     app.add_subcommand("version", "print the version and leave")->callback([] {
         throw CLI::CallForVersion(version, 0);
     });
@@ -111,6 +118,7 @@ std::expected<Command, Exit> parse_command(int count, const char* const* words) 
         return std::unexpected(code == 0 ? Exit{out.str(), 0} : Exit{"controller: " + err.str(), 2});
     }
     if (validate->parsed()) command.verb = Command::Verb::validate;
+    command.json = output == "json";
     return command;
 }
 

@@ -12,7 +12,8 @@ struct Command {
     enum class Verb : std::uint8_t { serve, validate };
     Verb verb = Verb::serve;
     Options options;        // of serve
-    std::string manifests;  // of validate
+    std::string manifests;  // of validate: a directory, a file or "-"
+    bool json = false;      // of validate's answer
     bool log_json = false;
     std::string log_filter = "info";
 };

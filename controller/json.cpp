@@ -1,5 +1,6 @@
 // The controller's one adapter of nlohmann-json: the document of /status.
 #include "controller/status.h"
+#include "controller/validate.h"
 
 #include <nlohmann/json.hpp>
 
@@ -11,11 +12,13 @@ using Json = nlohmann::ordered_json;
 Json problems_json(const std::vector<kube::Problem>& problems) {
     Json out = Json::array();
     for (const kube::Problem& one : problems)
-        out.push_back({{"file", one.file},
+        out.push_back({{"severity", one.severity == kube::Problem::Severity::error ? "error" : "warning"},
+                       {"file", one.file},
                        {"line", one.line},
                        {"object", one.object},
                        {"field", one.field},
                        {"message", one.message},
+                       {"effect", one.effect},
                        {"fix", one.fix}});
     return out;
 }
@@ -44,6 +47,12 @@ Json node_json(const Picture::Node& node, const std::vector<xds::StreamStatus>& 
 }
 
 }  // namespace
+
+std::string to_json(const Verdict& verdict) {
+    const Json out = {
+        {"ok", verdict.ok()}, {"objects", verdict.objects}, {"problems", problems_json(verdict.problems)}};
+    return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 std::string status_json(const Picture& picture, const std::vector<xds::StreamStatus>& streams,
                         const std::vector<std::pair<std::string, std::uint64_t>>& refused) {

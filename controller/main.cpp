@@ -1,5 +1,6 @@
 // Words → Command → Server → run; nothing else.
 #include "controller/flags.h"
+#include "controller/validate.h"
 #include "lib/base/log.h"
 
 #include <cstdio>
@@ -67,7 +68,8 @@ int main(int count, char** words) {
         return command.error().code;
     }
     if (command->verb == controller::Command::Verb::serve) return serve(*command);
-    const controller::Verdict verdict = controller::validate(command->manifests);
-    std::fputs(verdict.text.c_str(), stdout);
-    return verdict.ok ? 0 : 1;
+    auto verdict = controller::validate(command->manifests, command->options.mesh);
+    if (!verdict) return fail(verdict.error());
+    std::fputs((command->json ? to_json(*verdict) : to_text(*verdict)).c_str(), stdout);
+    return verdict->ok() ? 0 : 1;
 }

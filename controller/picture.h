@@ -1,6 +1,7 @@
 // What status shows of the mesh, as a value: made by the graph's thread after each change, read by the
 // control port.
 #pragma once
+#include "controller/mesh.h"
 #include "lib/kube/manifests.h"
 
 #include <cstdint>
@@ -30,6 +31,8 @@ struct Picture {
     std::size_t policies = 0;
     std::uint64_t sequence = 0;  // of the published snapshot
     std::vector<Node> nodes;
+    kube::SnapshotPtr manifests;  // what remarks about the objects are made from, when somebody asks
+    Mesh mesh;
 };
 using PicturePtr = std::shared_ptr<const Picture>;
 

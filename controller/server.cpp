@@ -180,20 +180,4 @@ void Server::stop() { inside_->loop->stop(); }
 std::uint16_t Server::port() const { return inside_->grpc->port(); }
 std::uint16_t Server::status_port() const { return inside_->status_port; }
 
-Verdict validate(const std::string& directory) {
-    const kube::SnapshotPtr read = kube::load(directory);
-    Graph graph{Mesh{}};
-    for (const auto& [key, object] : read->objects) graph.set(object);
-    (void)graph.flush();
-    Verdict out{{}, true};
-    std::vector<kube::Problem> problems = read->problems;
-    for (kube::Problem& note : graph.notes()) problems.push_back(std::move(note));
-    for (const kube::Problem& problem : problems) {
-        out.text += problem.to_string() + "\n";
-        if (problem.severity == kube::Problem::Severity::error) out.ok = false;
-    }
-    out.text += std::to_string(read->objects.size()) + " objects in force\n";
-    return out;
-}
-
 }  // namespace culvert::controller

@@ -42,12 +42,4 @@ private:
     std::unique_ptr<Inside> inside_;
 };
 
-// `controller validate`: what is wrong with a directory, and what its policies lose, as lines for people;
-// `ok` when no error.
-struct Verdict {
-    std::string text;
-    bool ok = false;
-};
-Verdict validate(const std::string& directory);
-
 }  // namespace culvert::controller

@@ -1,5 +1,7 @@
 #include "controller/status.h"
 
+#include "controller/analysis.h"
+
 #include "lib/io/loop.h"
 
 namespace culvert::controller {
@@ -14,7 +16,12 @@ std::vector<std::string> pending(const Board& board) {
 std::string document(const StatusParts& parts) {
     const PicturePtr picture = parts.board.get();
     if (!picture) return "{\"ready\": false}\n";
-    return status_json(*picture, parts.streams(), parts.refusals.list());
+    Picture shown = *picture;
+    if (shown.manifests)
+        for (kube::Problem& one : analyse(*shown.manifests, shown.mesh))
+            (one.severity == kube::Problem::Severity::error ? shown.problems : shown.warnings)
+                .push_back(std::move(one));
+    return status_json(shown, parts.streams(), parts.refusals.list());
 }
 
 io::Task<Result<std::string>> parked(const io::Loop& loop) { co_return "control\n" + loop.parked(); }

@@ -1,6 +1,6 @@
 // The control port (15014): what the controller knows and what is wrong, for people and scrapers.
-//   /status          JSON: {"ready", "problems": [{"file", "line", "object", "field", "message", "fix"}],
-//   "warnings": [the same],
+//   /status          JSON: {"ready", "problems": [{"severity", "file", "line", "object", "field", "message",
+//   "effect", "fix"}], "warnings": [the same],
 //                    "objects": {kind: count}, "published": {"addresses", "policies", "sequence"},
 //                    "nodes": [{"name", "connected", "enrolled", "pods": [{"name", "enrolled", "reason"}],
 //                    "streams": [{"id", "peer", "synced", "rejected", "error"}]}], "refused": {reason:

@@ -113,6 +113,7 @@ std::string Problem::to_string() const {
     if (!object.empty()) out += object + ": ";
     if (!field.empty()) out += field + ": ";
     out += message;
+    if (!effect.empty()) out += " (" + effect + ")";
     if (!fix.empty()) out += "; " + fix;
     return escaped(out);  // names and values are a manifest's
 }
@@ -312,8 +313,14 @@ SnapshotPtr Directory::snapshot() const {
     auto out = std::make_shared<Snapshot>();
     out->problems = problems_;
     out->read = read_;
-    for (const auto& [name, file] : files_)
-        out->problems.insert(out->problems.end(), file.problems.begin(), file.problems.end());
+    for (const auto& [name, file] : files_) {
+        for (Problem one : file.problems) {
+            if (one.severity == Problem::Severity::error)
+                one.effect = file.objects.empty() ? "nothing of this file is in force"
+                                                  : "the version before stays in force";
+            out->problems.push_back(std::move(one));
+        }
+    }
     for (const auto& [name, file] : files_) {
         for (const ObjectPtr& object : file.objects) {
             Key key = key_of(*object);

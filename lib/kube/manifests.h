@@ -34,11 +34,12 @@ struct Problem {
     enum class Severity : std::uint8_t { error, warning };
     Severity severity = Severity::error;
     std::string file;
-    int line = 0;         // 0: the file as a whole
-    std::string object;   // "Pod default/web", empty when it is not known yet
-    std::string field;    // "spec.ports[0].port", empty: the object as a whole
-    std::string message;  // a sentence
-    std::string fix;      // a sentence; may be empty
+    int line = 0;             // 0: the file as a whole
+    std::string object;       // "Pod default/web", empty when it is not known yet
+    std::string field;        // "spec.ports[0].port", empty: the object as a whole
+    std::string message;      // a sentence
+    std::string fix;          // a sentence; may be empty
+    std::string effect = {};  // of a bad file: what is in force instead; may be empty
     // "pods.yaml:12: error: Pod default/web: spec.nodename: unknown field; did you mean nodeName?"
     std::string to_string() const;
     auto operator<=>(const Problem&) const = default;

@@ -75,6 +75,55 @@ TEST_CASE("tables show what a configuration dump says [A-5]", "[cli]") {
     CHECK(policy_table(json("[]")) == "NAMESPACE   POLICY   ACTION   SCOPE   RULES\n");
 }
 
+TEST_CASE("warnings are shown and do not make a mesh unwell; a manifest's error is one row", "[cli]") {
+    Answers answers{
+        json(
+            R"({"nodes":[],"warnings":[{"file":"m/s.yaml","line":3,"object":"Service a/s","field":"spec.selector",
+        "message":"selects no pod","fix":"compare"}],"problems":[]})"),
+        json(R"({"pods":[],"problems":[]})"), json("{}"), std::string("ready\n")};
+    CHECK(report_status(answers).healthy);
+    CHECK(report_status(answers).text.find(
+              "Perhaps not meant:\n  m/s.yaml:3: Service a/s: spec.selector: selects no "
+              "pod\n      fix: compare") != std::string::npos);
+    answers.controller =
+        json(R"({"nodes":[],"problems":[{"file":"m/p.yaml","line":7,"object":"Pod a/p","field":"spec.x",
+        "message":"unknown field","effect":"the version before stays in force","fix":""}]})");
+    answers.agent =
+        json(R"({"pods":[],"problems":[{"message":"m/p.yaml:7: error: Pod a/p: spec.x: unknown field"}]})");
+    const Report report = report_status(answers);
+    CHECK_FALSE(report.healthy);
+    CHECK(
+        report.text.find("m/p.yaml:7: Pod a/p: spec.x: unknown field (the version before stays in force)") !=
+        std::string::npos);
+    CHECK(report.text.find("  agent: ") == std::string::npos);
+}
+
+TEST_CASE("a controller whose status is elsewhere is no alarm while the agent hears it", "[cli]") {
+    Answers answers{refuse(Reason::connect_refused), json(R"({"pods":[],"controller":{"in_sync":true}})"),
+                    json("{}"), std::string("ready\n")};
+    CHECK(report_status(answers).healthy);
+    answers.agent = json(R"({"pods":[],"controller":{"in_sync":false}})");
+    CHECK_FALSE(report_status(answers).healthy);
+}
+
+TEST_CASE("a ztunnel that lost its agent is not called one that refuses", "[cli]") {
+    Answers answers{json(R"({"nodes":[]})"), refuse(Reason::connect_refused), json("{}"),
+                    refuse(Reason::bad_input, "not ready, pending: agent")};
+    CHECK(report_status(answers).text.find("lost the agent; pods that it serves are served on") !=
+          std::string::npos);
+    CHECK(report_status(answers).text.find("enrolled pods are refused") == std::string::npos);
+}
+
+TEST_CASE("the port of gRPC is named as such", "[cli]") {
+    CHECK(parse({"status", "--controller", "10.0.0.5:15012"}).error().text.find("15014") !=
+          std::string::npos);
+    CHECK_FALSE(parse({"status"})->controller_given);
+    CHECK(parse({"status", "--controller", "10.0.0.5:15014"})->controller_given);
+    CHECK(controller_beside(json(R"({"controller":{"address":"192.0.2.1:15012"}})"),
+                            *Address::parse("127.0.0.1:15014"))
+              .to_string() == "192.0.2.1:15014");
+}
+
 TEST_CASE("status is well only when every part answers and nothing is wrong", "[cli]") {
     Answers answers{json(R"({"nodes":[{"name":"n1","connected":true,"enrolled":1}],"problems":[]})"),
                     json(R"({"pods":[{"namespace":"a","name":"p","wanted":true,"enrolled":true}]})"),

@@ -302,8 +302,9 @@ TEST_CASE("a flag that makes no sense is named, with exit code 2", "[program]") 
 
 TEST_CASE("validate prints what is wrong and exits with 1 if anything is", "[program]") {
     Controller controller;
+    controller.put("space", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     Child good({CULVERT_CONTROLLER, "validate", controller.scratch.path("m")});
-    CHECK(good.line() == "4 objects in force");
+    CHECK(good.line() == "5 objects in force");
     CHECK(good.end(0) == 0);
     controller.put("p", policy + "colour: red\n");
     Child bad({CULVERT_CONTROLLER, "validate", controller.scratch.path("m")});
