@@ -40,7 +40,8 @@ void Census::learn(kube::SnapshotPtr snapshot) {
     // A directory that cannot be read says nothing about any pod: nobody leaves the mesh because a disk is
     // not mounted.
     if (std::ranges::any_of(problems_, is_directory)) return;
-    whole_ = std::ranges::none_of(problems_, is_error);
+    // Without any file it is rather a disk that is not mounted yet than a node without pods.
+    whole_ = std::ranges::none_of(problems_, is_error) && snapshot->files > 0;
     snapshot_ = std::move(snapshot);
     changed_ = true;
 }

@@ -67,7 +67,7 @@ private:
     const Clock& clock_;
     kube::SnapshotPtr snapshot_;  // the last that could be believed
     bool changed_ = false;
-    bool whole_ = false;  // it had no errors: what it does not name does not exist
+    bool whole_ = false;  // it had files and no errors: what it does not name does not exist
     std::vector<kube::Problem> problems_;
     std::map<std::string, std::unique_ptr<Pod>> pods_;
     std::vector<std::unique_ptr<Pod>> leaving_;  // taken out of the manifests, not yet out of the mesh

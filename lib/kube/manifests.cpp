@@ -206,6 +206,14 @@ std::vector<ObjectPtr> Directory::remembered(const std::string& name) const {
     return parse_manifest(path_ + "/" + name, read_all(fd.get(), size).text).objects;
 }
 
+// A program that starts before its disk is mounted knows by this what the disk should hold.
+void Directory::recall() {
+    std::unique_ptr<DIR, int (*)(DIR*)> directory(keep_.empty() ? nullptr : ::opendir(keep_.c_str()),
+                                                  ::closedir);
+    while (const dirent* entry = directory ? ::readdir(directory.get()) : nullptr)
+        if (is_manifest(entry->d_name)) files_[entry->d_name].objects = remembered(entry->d_name);
+}
+
 // Files that went while nobody looked.
 void Directory::drop_remembered(const std::set<std::string>& names) const {
     if (keep_.empty()) return;
@@ -284,11 +292,9 @@ Result<Done> Directory::believe(const Listing& listing) const {
 // The last good objects stay in force: losing a mount must not open the mesh.
 bool Directory::lose(const Error& why) {
     lost_ = true;
-    const char* fix =
-        why.reason == Reason::closed
-            ? "mount it again; if these objects should really go, put an empty none.yaml there, "
-              "or restart"
-            : "create the directory, or name another one with --manifests";
+    const char* fix = why.reason == Reason::closed
+                          ? "mount it again; if these objects should really go, put an empty none.yaml there"
+                          : "create the directory, or name another one with --manifests";
     std::vector<Problem> now = {problem_with(path_, why.text, fix)};
     return now != std::exchange(problems_, now);
 }
@@ -296,7 +302,14 @@ bool Directory::lose(const Error& why) {
 bool Directory::refresh() {
     Result<Listing> listing = list();
     if (!listing) return lose(listing.error());
-    if (Result<Done> believed = believe(*listing); !believed) return lose(believed.error());
+    if (!read_ && listing->names.empty()) {
+        recall();
+        device_ = listing->device;
+    }
+    if (Result<Done> believed = believe(*listing); !believed) {
+        const bool first = !std::exchange(read_, true);
+        return lose(believed.error()) || first;
+    }
     std::vector<Problem> before = std::exchange(problems_, {});
     lost_ = false;
     device_ = listing->device;
@@ -313,6 +326,7 @@ SnapshotPtr Directory::snapshot() const {
     auto out = std::make_shared<Snapshot>();
     out->problems = problems_;
     out->read = read_;
+    out->files = files_.size();
     for (const auto& [name, file] : files_) {
         for (Problem one : file.problems) {
             if (one.severity == Problem::Severity::error)

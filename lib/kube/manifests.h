@@ -57,7 +57,8 @@ Parsed parse_manifest(std::string_view name, std::string_view text);
 struct Snapshot {
     std::map<Key, ObjectPtr> objects;
     std::vector<Problem> problems;
-    bool read = false;  // the directory could be read at least once: no objects means that there are none
+    std::size_t files = 0;  // none at all: the directory says nothing about objects that were there once
+    bool read = false;      // the directory could be read at least once: no objects means that there are none
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
@@ -90,6 +91,7 @@ private:
     void remember(const std::string& name, const std::string& text) const;
     std::vector<ObjectPtr> remembered(const std::string& name) const;
     void drop_remembered(const std::set<std::string>& names) const;
+    void recall();
     struct Listing;
     Result<Listing> list() const;
     Result<Done> believe(const Listing& listing) const;

@@ -132,6 +132,7 @@ struct Scene {
     void round() {
         auto snapshot = std::make_shared<kube::Snapshot>();
         snapshot->read = true;
+        snapshot->files = objects.size();
         for (const auto& [key, object] : objects) {
             auto shared = std::make_shared<const kube::Object>(object);
             snapshot->objects[kube::key_of(*shared)] = shared;
@@ -235,4 +236,26 @@ TEST_CASE("a namespace of a pod that is gone is taken over captured, but not whi
     scene.round();
     CHECK(scene.holder() == "shop/new");
     CHECK(scene.captured());
+}
+
+TEST_CASE("an agent that starts over an empty directory releases nobody: the disk may not be mounted yet",
+          "[census]") {
+    Scene scene;
+    if (!scene.netns) {
+        WARN("skipped: needs root");
+        return;
+    }
+    scene.put("web", "ambient");
+    scene.round();
+    REQUIRE(scene.captured());
+    scene.objects.clear();
+    scene.restart();
+    scene.round();
+    CHECK(scene.captured());
+    CHECK(scene.census->abandoned() == std::vector<std::string>{"shop/web"});
+    kube::Namespace other;
+    other.metadata.name = "other";
+    scene.objects["other"] = other;
+    scene.round();
+    CHECK(scene.holder() == "nobody");
 }

@@ -123,9 +123,7 @@ TEST_CASE("a removed file takes its objects along, a missing directory does not"
     CHECK(directory.snapshot()->problems.empty());
 }
 
-TEST_CASE(
-    "files that all go at once leave their objects in force, until a file or a restart says it is meant",
-    "[kube]") {
+TEST_CASE("files that all go at once leave their objects in force, until a file says it is meant", "[kube]") {
     const Folder folder, keep;
     Directory directory(folder.path(), keep.path());
     folder.put("a.yaml", name_space("a"));
@@ -157,10 +155,18 @@ TEST_CASE(
         CHECK(directory.snapshot()->objects.empty());
         CHECK(directory.snapshot()->problems.empty());
     }
-    SECTION("a restart says so") {
+    SECTION("a restart, before the disk is mounted, does not") {
         Directory again(folder.path(), keep.path());
-        again.refresh();
+        CHECK(again.refresh());
+        CHECK(again.lost());
+        CHECK(again.snapshot()->read);
+        CHECK(has(again.snapshot(), "a"));
+        CHECK(again.snapshot()->problems.size() == 1);
+        CHECK_FALSE(again.refresh());
+        folder.put("none.yaml", "# nothing on purpose\n");
+        CHECK(again.refresh());
         CHECK(again.snapshot()->objects.empty());
+        CHECK(again.snapshot()->files == 1);
     }
 }
 
