@@ -149,8 +149,8 @@ std::string refusal_table(const std::vector<Refused>& refusals) {
 std::string list_text(const char* title, const std::vector<Finding>& list) {
     std::string out = list.empty() ? "" : title;
     for (const Finding& finding : list) {
-        out += "  " + finding.where + ": " + finding.what + "\n";
-        if (!finding.fix.empty()) out += "      fix: " + finding.fix + "\n";
+        out += "  " + escaped(finding.where + ": " + finding.what) + "\n";
+        if (!finding.fix.empty()) out += "      fix: " + escaped(finding.fix) + "\n";
     }
     return out;
 }

@@ -192,6 +192,20 @@ TEST_CASE("the JSON of status has every part that answered, whatever bytes its t
     CHECK(report["findings"].items().at(0)["what"].text().find("\"quoted\"\n") != std::string::npos);
 }
 
+TEST_CASE("what manifests and pods say commands no terminal", "[cli]") {
+    Table table({"A"});
+    table.add({"x\x1b[2J\n"});
+    CHECK(table.to_string() == "A\nx\\u001b[2J\\n\n");
+    Answers answers{
+        json(
+            R"({"ready":true,"problems":[{"file":"a\u001b[2J","line":1,"message":"m\nforged","fix":"f\u0007"}]})"),
+        json("{}"), json("{}"), std::string("ready\n")};
+    const std::string text = report_status(answers).text;
+    CHECK(text.find("a\\u001b[2J:1: m\\nforged") != std::string::npos);
+    CHECK(text.find("fix: f\\u0007") != std::string::npos);
+    CHECK(text.find('\x1b') == std::string::npos);
+}
+
 TEST_CASE("JSON that is none, or of another shape, yields an error or empty values, never an exception",
           "[cli]") {
     CHECK_FALSE(Json::parse("{"));
