@@ -61,7 +61,10 @@ void add_serve(CLI::App& app, Command& command) {
     app.add_option("--listen", o.listen, "address of discovery, certificates and reports (gRPC with TLS)")
         ->transform(listen)
         ->capture_default_str();
-    app.add_option("--status", o.status, "address of /status, /metrics and /healthz/ready")
+    app.add_option("--status", o.status,
+                   "address of /status, /metrics and /healthz/ready; [::]:15014 for nodes and scrapers "
+                   "elsewhere, which "
+                   "anybody who reaches it may read then")
         ->transform(listen)
         ->capture_default_str();
     app.add_option("--serving-name", o.serving_names,

@@ -132,7 +132,7 @@ Result<Done> Server::Inside::start_control() {
     const auto at = Address::parse(options.status);
     if (!at)
         return refuse(Reason::bad_configuration,
-                      "--status " + options.status + " is no address: write [::]:15014");
+                      "--status " + options.status + " is no address: write 127.0.0.1:15014");
     TRY(auto driver, io::make_uring({.buffers = 4}));
     loop = std::make_unique<io::Loop>(std::move(driver));
     scope = std::make_unique<io::Scope>(*loop);

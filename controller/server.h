@@ -20,7 +20,7 @@ struct Options {
     std::string manifests = "/etc/culvert/manifests";
     std::string state_dir = "/var/lib/culvert";
     std::string listen = "[::]:15012";
-    std::string status = "[::]:15014";
+    std::string status = "127.0.0.1:15014";  // names of pods and why they were refused are not for everyone
     std::vector<std::string> serving_names;  // beside localhost and the names that Istio's defaults use
 };
 

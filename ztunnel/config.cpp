@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 
 namespace culvert::ztunnel {
 
@@ -243,6 +244,10 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
                            .root_ca = "./var/run/secrets/istio/root-cert.pem",
                            .token = read.text("AUTH_TOKEN", "./var/run/secrets/tokens/istio-token"),
                            .cluster = config.settings.cluster};
+    std::error_code failed;
+    if (std::string token = read.text("AUTH_TOKEN");
+        (token.starts_with('/') || token.starts_with('.')) && !std::filesystem::exists(token, failed))
+        read.complain("AUTH_TOKEN", token, "a file that exists, or the token itself");
     if (environment.contains("KUBERNETES_SERVICE_HOST"))
         defaults.address = "https://istiod.istio-system.svc:15012";
     config.discovery = endpoint(read, environment, "XDS", defaults);

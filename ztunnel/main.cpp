@@ -1,5 +1,6 @@
 // ztunnel: environment -> Node -> run until told to end.
 #include "lib/base/log.h"
+#include "lib/tls/token.h"
 #include "ztunnel/config.h"
 #include "ztunnel/node.h"
 
@@ -44,6 +45,16 @@ sigset_t ending_signals() {
 // A second signal while draining ends the process at once (wire.md 9).
 void leave_at_once(int) { _exit(130); }
 
+// The controller would refuse every certificate, and nobody would know why.
+void compare_names(const std::string& node, const std::string& given) {
+    std::ifstream file(given);
+    const std::string token = file ? std::string(std::istreambuf_iterator<char>(file), {}) : given;
+    const auto named = tls::node_of_unverified(token);
+    if (!named || *named == node) return;
+    log::warn("ztunnel", "NODE_NAME is not the node of AUTH_TOKEN: its pods will get no certificates",
+              {log::text("NODE_NAME", node), log::text("token_of", *named)});
+}
+
 int run() {
     // Keys are in this process's memory: no core dump, no ptrace by others (S23).
     prctl(PR_SET_DUMPABLE, 0);
@@ -59,6 +70,7 @@ int run() {
                              {.cpus = static_cast<unsigned>(cpus), .resolv_conf = std::move(resolv_conf)});
     if (!config) return fail(config.error());
     if (auto logging = log::start(config->log); !logging) return fail(logging.error());
+    compare_names(config->settings.node, config->discovery.token);
     auto node = ztunnel::Node::make(*std::move(config));
     if (!node) return fail(node.error());
     if (auto started = (*node)->start(); !started) return fail(started.error());

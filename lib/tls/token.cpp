@@ -171,6 +171,21 @@ std::unexpected<Error> rejected(const char* why) { return refuse(Reason::token_r
 
 }  // namespace
 
+std::optional<std::string> node_of_unverified(std::string_view token) {
+    constexpr std::string_view before = R"("sub":"node:)";
+    const std::size_t first = token.find('.'),
+                      second = token.find('.', first == token.npos ? first : first + 1);
+    if (token.size() > token_max || second == token.npos) return std::nullopt;
+    const auto payload = decode(token.substr(first + 1, second - first - 1));
+    if (!payload) return std::nullopt;
+    std::string_view text(reinterpret_cast<const char*>(payload->data()), payload->size());
+    const std::size_t at = text.find(before);
+    if (at == text.npos) return std::nullopt;
+    text.remove_prefix(at + before.size());
+    const std::string_view node = text.substr(0, text.find('"'));
+    return is_node_name(node) ? std::optional(std::string(node)) : std::nullopt;
+}
+
 TokenKey::TokenKey(PrivateKey key, std::string header) : key_(std::move(key)), header_(std::move(header)) {}
 
 Result<TokenKey> TokenKey::open(const std::string& directory) {

@@ -9,6 +9,7 @@
 #include "lib/tls/key.h"
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,9 @@ constexpr std::chrono::seconds token_ttl = std::chrono::hours(12);
 constexpr std::chrono::seconds token_leeway = std::chrono::seconds(60);  // between two clocks
 constexpr std::size_t token_max = 2048;     // bytes; with the longest name about 620
 constexpr std::size_t node_name_max = 253;  // a Kubernetes object name
+
+// Whose token it says to be, for messages: nothing is verified. None when it is none of ours.
+std::optional<std::string> node_of_unverified(std::string_view token);
 
 struct NodeClaim {
     std::string node;

@@ -397,7 +397,7 @@ class World:
     def start_controller(self, *extra):
         self.controller = self.process("controller", [
             self.bin("controller"), "--manifests", self.manifests, "--state-dir", self.state,
-            "--serving-name", self.controller_address.split(":", maxsplit=1)[0], *extra,
+            "--serving-name", self.controller_address.split(":", maxsplit=1)[0], "--status", "[::]:15014", *extra,
         ], namespace=self.controller_netns, remount=False)
         wait_until("node tokens", lambda: all((self.state / "nodes" / n.name / "token").exists() for n in self.nodes))
         wait_until("controller ready", lambda: self.controller_get("/healthz/ready").strip().startswith("ready"))

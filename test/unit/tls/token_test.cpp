@@ -69,6 +69,15 @@ TEST_CASE("a token names its node, for twelve hours", "[token]") {
     REQUIRE(key.verify(token, test_now - token_leeway - 1s).error().text == "the token is not valid yet");
 }
 
+TEST_CASE("whose token it says to be can be read without its key, for messages", "[token]") {
+    const Scratch scratch;
+    const TokenKey key = TokenKey::open(scratch.path()).value();
+    CHECK(node_of_unverified(token_of(key)) == "node-1");
+    for (const char* other : {"", "a.b.c", "token", ".."}) CHECK_FALSE(node_of_unverified(other));
+    CHECK_FALSE(node_of_unverified(
+        "a." + base64url(R"({"sub":"system:serviceaccount:istio-system:ztunnel"})") + ".c"));
+}
+
 TEST_CASE("a token is a JWT that says what other libraries expect", "[token]") {
     Scratch scratch;
     const TokenKey key = TokenKey::open(scratch.path("state")).value();

@@ -43,6 +43,15 @@ TEST_CASE("an empty environment yields Istio's defaults [X-1, X-3, X-4]", "[conf
           "https://istiod.istio-system.svc:15012");
 }
 
+TEST_CASE("a token that looks like a path is one: it must be there", "[config]") {
+    auto config = read({{"AUTH_TOKEN", "/none/such"}});
+    REQUIRE_FALSE(config);
+    CHECK(config.error().text.find("AUTH_TOKEN='/none/such': expected a file that exists") !=
+          std::string::npos);
+    CHECK(read({{"AUTH_TOKEN", "/proc/self/status"}}));
+    CHECK(read({{"AUTH_TOKEN", "eyJh.eyJz.c2ln"}}));
+}
+
 TEST_CASE("what is set wins, and certificates follow discovery unless they say otherwise [CA-1]",
           "[config]") {
     auto config = read({{"XDS_ADDRESS", "https://c:1"},
