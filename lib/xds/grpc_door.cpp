@@ -13,6 +13,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -25,7 +26,8 @@
 namespace culvert::xds {
 namespace {
 
-constexpr int turn_ms = 250;              // how exactly `unproven_wait` is kept
+constexpr int turn_ms = 250;  // how exactly `unproven_wait` is kept
+constexpr int pause_ms = 20;
 constexpr int accepts_a_turn = 256;       // then those who went are seen
 constexpr std::size_t other_files = 256;  // descriptors of the process that are no connections
 
@@ -149,7 +151,7 @@ struct Door::Inside {
     bool watch(int fd, std::uint64_t id, std::uint32_t events) const;
     void cut(Place at, Counter& why);
     void cut_late();
-    void drop_one(int listener);
+    bool drop_one(int listener);
 
     DoorOptions options;
     Gauge& open;
@@ -193,18 +195,23 @@ void Door::Inside::welcome(int listener) {
             admit(std::move(fd), address_of(from));
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE) return drop_one(listener);
-        if (errno != ECONNABORTED && errno != EINTR) return;  // EAGAIN, or a fault that passes
+        if (errno == EAGAIN) return;
+        if (errno == ECONNABORTED || errno == EINTR) continue;
+        if ((errno != EMFILE && errno != ENFILE) || !drop_one(listener))
+            (void)::poll(nullptr, 0, pause_ms);  // a fault that passes: not asked again at once
+        return;
     }
 }
 
 // No descriptors: whoever waits longest is told so rather than left waiting.
-void Door::Inside::drop_one(int listener) {
+bool Door::Inside::drop_one(int listener) {
     spare.reset();
     Fd refused(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+    const bool accepted = refused.open();
     refused.reset();
     spare = Fd(::eventfd(0, EFD_CLOEXEC));
-    crowded.add();
+    if (accepted) crowded.add();
+    return accepted;
 }
 
 void Door::Inside::admit(Fd fd, const Address& peer) {
