@@ -52,8 +52,9 @@ public:
     void urgent(const mesh::Identity& identity) {
         Entry* entry = entry_of(identity);
         if (!entry)
-            return tell(identity,
-                        {nullptr, Error{Reason::no_certificate, 0, "too many identities on this node"}});
+            return tell(
+                identity,
+                {nullptr, Error{Reason::no_certificate, 0, "too many identities on this node"}, true});
         if (valid(*entry)) return tell(identity, {entry->credential, std::nullopt});
         if (entry->error) return tell(identity, {nullptr, entry->error});  // CA-8: until a retry succeeds
         if (entry->request == 0) enqueue(identity, *entry, real_time);

@@ -73,6 +73,7 @@ public:
     struct News {
         std::shared_ptr<const tls::Credential> credential;
         std::optional<Error> error;
+        bool passing = false;  // told to who waits, not remembered: the next who asks asks again
     };
     void tell(const mesh::Identity& identity, News news);
     io::Loop& loop() { return loop_; }

@@ -17,6 +17,7 @@ constexpr Duration resolver_wait = 2s;  // what stub resolvers wait for the firs
 constexpr Duration stream_idle = 5s;    // D-2
 constexpr std::size_t length_size = 2;  // RFC 1035 4.2.2: the length in front of a message on a stream
 constexpr std::size_t receive_max = 16u << 10;
+constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
 
 bool ends_listening(const Error& error) {
     return error.reason == Reason::cancelled || error.reason == Reason::internal;
@@ -71,15 +72,23 @@ DnsServer::DnsServer(PodView& pod, const DnsOptions& options, Registry& metrics)
 
 DnsServer::~DnsServer() = default;
 
+// S8: an app may hold the usual port. With our agent it is the role that steers, so any port will do.
 Result<Done> DnsServer::start() {
-    const Address at{options_.ipv6 ? Ip() : Ip::v4(0), options_.port};
     const std::uint32_t role = options_.announce ? CV_ROLE_DNS : 0;
+    const io::DatagramOptions receiving{
+        .role = role, .reuse_port = options_.reuse_port, .mark = options_.mark};
+    const io::ListenOptions listening{.role = role, .reuse_port = options_.reuse_port, .mark = options_.mark};
+    auto any_port = [this](const Error& error) { return options_.announce && error.detail == EADDRINUSE; };
     const io::Namespace where = pod_.info().where;
-    TRY(datagrams_,
-        io::Datagram::open(loop_, where, at,
-                           {.role = role, .reuse_port = options_.reuse_port, .mark = options_.mark}));
-    io::ListenOptions listening{.role = role, .reuse_port = options_.reuse_port, .mark = options_.mark};
-    TRY(listener_, io::Listener::open(loop_, where, at, listening));
+    const Ip any = options_.ipv6 ? Ip() : Ip::v4(0);
+    auto datagrams = io::Datagram::open(loop_, where, {any, options_.port}, receiving);
+    if (!datagrams && any_port(datagrams.error()))
+        datagrams = io::Datagram::open(loop_, where, {any, 0}, receiving);
+    TRY(datagrams_, std::move(datagrams));
+    auto listener = io::Listener::open(loop_, where, {any, options_.port}, listening);
+    if (!listener && any_port(listener.error()))
+        listener = io::Listener::open(loop_, where, {any, 0}, listening);
+    TRY(listener_, std::move(listener));
     if (!scope_.start(receive(), accept())) return refuse(Reason::limit);
     return Done{};
 }
@@ -122,7 +131,12 @@ io::Task<void> DnsServer::accept() {
     for (;;) {
         auto client = co_await listener_.accept();
         if (!client && ends_listening(client.error())) co_return;
-        if (!client || streams_ >= streams_max) continue;  // the socket closes here
+        if (!client) {
+            auto slept = co_await io::sleep(loop_, accept_pause);
+            if (!slept) co_return;
+            continue;
+        }
+        if (streams_ >= streams_max) continue;  // the socket closes here
         ++streams_;
         if (!scope_.start(serve_stream(std::move(*client)))) --streams_;
     }

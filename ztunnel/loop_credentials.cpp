@@ -38,6 +38,7 @@ void LoopCredentials::tell(const mesh::Identity& identity, News news) {
         at->second->told.set();
     }
     waiters_.erase(from, to);
+    if (news.passing) return;
     if (news.credential || news.error)
         known_[identity] = std::move(news);
     else

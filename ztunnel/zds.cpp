@@ -16,9 +16,11 @@ constexpr Duration retry_every = 5s;      // Z-7
 constexpr Duration backoff_first = 20ms;  // Z-9
 constexpr Duration backoff_max = 15s;
 
-AddedPod copy(const AddedPod& pod) {
+// For a later try, if this one fails.
+Result<AddedPod> copy(const AddedPod& pod) {
     Fd again(fcntl(pod.network_namespace.get(), F_DUPFD_CLOEXEC, 0));
-    return {pod.uid, pod.name, pod.name_space, pod.service_account, std::move(again)};
+    if (again.get() < 0) return refuse(Reason::io, errno);
+    return AddedPod{pod.uid, pod.name, pod.name_space, pod.service_account, std::move(again)};
 }
 
 io::Task<Result<io::Packet>> next_packet(io::PacketSocket& socket) { co_return co_await socket.receive(); }
@@ -120,14 +122,9 @@ io::Task<Result<Done>> Zds::handle(zds::Request request) {
 
 io::Task<Result<Done>> Zds::add(AddedPod pod) {
     const std::string uid = pod.uid;
-    if (mentioned_.size() + pending_.size() >= pods_max) co_return refuse(Reason::limit, "too many pods");
+    if (pods_.uids().size() + pending_.size() >= pods_max) co_return refuse(Reason::limit, "too many pods");
     mention(uid);
-    AddedPod spare = copy(pod);
-    auto added = co_await pods_.add(std::move(pod));
-    if (added)
-        pending_.erase(uid);
-    else
-        pending_.insert_or_assign(uid, std::move(spare));
+    auto added = co_await begin(std::move(pod));
     pending_count_.set(static_cast<std::int64_t>(pending_.size()));
     if (added) co_return Done{};
     Error error = std::move(added).error();
@@ -135,6 +132,18 @@ io::Task<Result<Done>> Zds::add(AddedPod pod) {
     if (error.reason == Reason::bad_input) error.reason = Reason::io;  // of the pod, not of the protocol
     log::warn("zds", "pod is not served yet", {log::text("uid", uid), log::text("error", error.text)});
     co_return std::unexpected(std::move(error));
+}
+
+// Without a descriptor to spare there is no later try of ours: the agent hears of the failure and asks again.
+io::Task<Result<Done>> Zds::begin(AddedPod pod) {
+    const std::string uid = pod.uid;
+    CO_TRY(AddedPod spare, copy(pod));
+    auto begun = co_await pods_.add(std::move(pod));
+    if (begun)
+        pending_.erase(uid);
+    else
+        pending_.insert_or_assign(uid, std::move(spare));
+    co_return begun;
 }
 
 // Z-5: who was not mentioned is gone.

@@ -34,6 +34,7 @@ private:
     io::Task<Result<Done>> serve(io::PacketSocket& socket);
     io::Task<Result<Done>> handle(zds::Request request);
     io::Task<Result<Done>> add(AddedPod pod);
+    io::Task<Result<Done>> begin(AddedPod pod);
     io::Task<Result<Done>> snapshot();
     io::Task<void> retry();
     void mention(const std::string& uid);

@@ -355,4 +355,8 @@ TEST_CASE("identities are bounded: an idle one makes room, needed ones do not", 
     REQUIRE(*refused);
     REQUIRE((**refused).error().reason == Reason::no_certificate);
     REQUIRE(world.certs.list().size() == Certs::identities_max);
+    world.certs.forget(id("w0"));  // the refusal was of that moment
+    auto waiting = world.ask("too-many");
+    REQUIRE_FALSE(*waiting);
+    REQUIRE(state(world, "too-many") == "Initializing");
 }

@@ -55,9 +55,8 @@ int answers_of(ConstBytes response) {
 class Resolver {
 public:
     explicit Resolver(io::Loop& loop) : scope_(loop) {
-        datagrams_.emplace(*io::Datagram::open(loop, io::own_namespace, loopback, {}));
-        at_ = *datagrams_->local();
-        listener_ = *io::Listener::open(loop, io::own_namespace, at_, {});
+        while (!bind_both(loop)) {
+        }
         check(scope_.start(answer_datagrams()));
         check(scope_.start(answer_streams()));
     }
@@ -75,6 +74,14 @@ public:
     int asked = 0;
 
 private:
+    // One port for both: what is free for datagrams may be taken for streams.
+    bool bind_both(io::Loop& loop) {
+        datagrams_.emplace(*io::Datagram::open(loop, io::own_namespace, loopback, {}));
+        at_ = *datagrams_->local();
+        auto listener = io::Listener::open(loop, io::own_namespace, at_, {});
+        if (listener) listener_ = *std::move(listener);
+        return listener.has_value();
+    }
     io::Task<void> answer_datagrams() {
         Buffer buffer(4096);
         for (;;) {
