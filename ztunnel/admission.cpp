@@ -8,20 +8,10 @@ namespace culvert::ztunnel {
 
 namespace {
 
-Known look(const PodView& pod, const mesh::DirectoryPtr& directory) {
-    return {directory, directory ? pod.self(*directory) : nullptr};
-}
-
-// Until policies have arrived they count as "deny what a policy could deny" (decision 10).
-bool can_judge(const Known& known) { return known.self && known.directory->synced().policies; }
-
-io::Task<Result<Known>> known_later(const Connection& connection) {
-    PodView& pod = connection.pod;
-    Shard& shard = pod.shard();
+io::Task<Result<Done>> known_later(const Connection& connection) {
     for (;;) {
-        CO_TRY_DONE(co_await shard.published());
-        Known known = look(pod, shard.directory());
-        if (can_judge(known)) co_return known;
+        CO_TRY_DONE(co_await connection.pod.shard().published());
+        if (known_now(connection)) co_return Done{};
     }
 }
 
@@ -40,25 +30,31 @@ mesh::WorkloadPtr source_of(const Connection& connection, const mesh::Directory&
 
 }  // namespace
 
-io::Task<Result<Known>> known_pod(const Connection& connection) {
-    Shard& shard = connection.pod.shard();
-    io::Loop& loop = shard.loop();
-    Known known = look(connection.pod, shard.directory());
-    if (can_judge(known)) co_return known;
-    auto later = known_later(connection);
-    auto found = co_await io::within(loop, shard.settings().workload_wait, std::move(later));
-    if (found || found.error().reason != Reason::timed_out) co_return found;
-    known = look(connection.pod, shard.directory());
-    co_return refuse(known.self ? Reason::not_synced : Reason::source_unknown);
+// Until policies have arrived they count as "deny what a policy could deny" (decision 10).
+Result<Known> known_now(const Connection& connection) {
+    const mesh::DirectoryPtr& directory = connection.pod.shard().directory();
+    mesh::WorkloadPtr self = directory ? connection.pod.self(*directory) : nullptr;
+    if (!self) return refuse(Reason::source_unknown);
+    if (!directory->synced().policies) return refuse(Reason::not_synced);
+    return Known{directory, self};
 }
 
-Result<Done> authorise(Connection& connection, const Known& known, const mesh::Inbound& asked,
-                       std::string_view baggage) {
+io::Task<Result<Done>> until_known(const Connection& connection) {
+    if (known_now(connection)) co_return Done{};
+    Shard& shard = connection.pod.shard();
+    io::Loop& loop = shard.loop();
+    auto later = known_later(connection);
+    auto known = co_await io::within(loop, shard.settings().workload_wait, std::move(later));
+    if (!known && known.error().reason == Reason::timed_out) co_return Done{};  // known_now() says why not
+    co_return known;
+}
+
+void note(Connection& connection, const Known& known, const mesh::Inbound& asked, std::string_view baggage) {
     connection.next_hop = asked.dial;
     mesh::WorkloadPtr source = source_of(connection, *known.directory);
-    bool trusts_baggage =
-        connection.pod.shard().settings().response_baggage;  // V-4: one switch for both directions
-    connection.opened(connection.pod.shard().telemetry().flow({
+    Shard& shard = connection.pod.shard();
+    bool trusts_baggage = shard.settings().response_baggage;  // V-4: one switch for both directions
+    connection.opened(shard.telemetry().flow({
         .direction = Direction::inbound,
         .mutual_tls = connection.peer != nullptr,
         .source = source,
@@ -67,6 +63,9 @@ Result<Done> authorise(Connection& connection, const Known& known, const mesh::I
         .source_identity = connection.peer ? connection.peer->to_string() : "",
         .baggage = source || !trusts_baggage ? "" : std::string(baggage),
     }));
+}
+
+Result<Done> authorise(const Connection& connection, const Known& known) {
     const mesh::Judgement judgement = mesh::judge(*known.directory, *known.self, rbac_of(connection));
     if (!judgement.allowed) return std::unexpected(Error{judgement.reason, 0, judgement.text()});
     return Done{};

@@ -12,19 +12,23 @@ namespace culvert::ztunnel {
 class Connection;
 class PodView;
 
-// One snapshot that can judge, and the pod in it.
+// One snapshot that can judge, and the pod in it. A newer one may come with every await: asked and judged
+// without one in between, or a policy that withdraws what is asked would be missed.
 struct Known {
     mesh::DirectoryPtr directory;
     mesh::WorkloadPtr self;
 };
 
-// Refusals: source_unknown (WDS never named the pod), not_synced (policies never came), cancelled.
-io::Task<Result<Known>> known_pod(const Connection& connection);
+// Until there is one. Refusals: those of known_now() when the wait is over, cancelled.
+io::Task<Result<Done>> until_known(const Connection& connection);
+// Refusals: source_unknown (WDS has not named the pod), not_synced (policies have not come).
+Result<Known> known_now(const Connection& connection);
 
-// Notes where the connection goes and between whom, then asks policy. Without an await between the two, and
-// before anything is dialled.
-Result<Done> authorise(Connection& connection, const Known& known, const mesh::Inbound& asked,
-                       std::string_view baggage = {});
+// Where the connection goes and between whom: from here on it has labels, and is judged again.
+void note(Connection& connection, const Known& known, const mesh::Inbound& asked,
+          std::string_view baggage = {});
+// Policy, before anything is dialled.
+Result<Done> authorise(const Connection& connection, const Known& known);
 
 bool still_allowed(const Connection& connection, const mesh::Directory& directory);
 

@@ -20,9 +20,13 @@ Connection::Connection(PodView& of, Direction towards)
     pod.shard().connections().add(*this);
     pod.shard().telemetry().sockets_open(direction).add(1);
     pod.beginning(1);
+    pod.count_sockets(1);
 }
 
 Connection::~Connection() {
+    settled();
+    pod.count_sockets(-1);
+    pod.count_held(0, held_);
     pod.shard().telemetry().sockets_open(direction).add(-1);
     pod.shard().connections().remove(*this);
 }
@@ -49,6 +53,12 @@ void Connection::count_received(std::size_t bytes) {
         flow()->count_server_bytes(bytes);
     else
         flow()->count_client_bytes(bytes);
+}
+
+bool Connection::holds(std::size_t bytes) {
+    bool more = bytes > held_;
+    bool within = pod.count_held(bytes, std::exchange(held_, bytes));
+    return within || !more;
 }
 
 void Connection::opened(FlowRef flow) {

@@ -3,7 +3,7 @@
 // A Connection stands in the frame of the coroutine that serves it; the registry owns nothing. All work for
 // it runs in its scope, so that cut() ends it whatever it waits for. The registry is read by /config_dump and
 // the cli through list(), and walked when a directory change may have withdrawn a permission. One
-// loop's thread only. Bounds: Settings::connections_max per pod and loop.
+// loop's thread only. Bounds: Settings::sockets_max per pod and loop.
 #pragma once
 #include "lib/base/clock.h"
 #include "lib/base/ip.h"
@@ -44,6 +44,9 @@ public:
     // Bytes that went towards the peer (sent) or came from it (received), counted while they flow (M-4).
     void count_sent(std::size_t bytes);
     void count_received(std::size_t bytes);
+    // Bytes in memory that one side sent and the other has not taken. False: too many in all, and this
+    // connection, which adds to them, is to end as Reason::limit (S18).
+    [[nodiscard]] bool holds(std::size_t bytes);
     std::uint64_t sent_bytes() const { return sent_bytes_; }
     std::uint64_t received_bytes() const { return received_bytes_; }
 
@@ -78,6 +81,7 @@ private:
     std::unique_ptr<Error> refusal_;
     std::uint64_t sent_bytes_ = 0;
     std::uint64_t received_bytes_ = 0;
+    std::size_t held_ = 0;
     Reason cut_ = Reason::none;
     bool settled_ = false;
 };

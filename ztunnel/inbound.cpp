@@ -15,10 +15,10 @@ namespace culvert::ztunnel {
 namespace {
 
 // A link, and between which addresses it runs.
-struct Caller {
+struct Accepted {
     std::unique_ptr<Link> link;
     Address source;
-    Address accepted;
+    Address at;
 };
 
 // ---- one CONNECT ----
@@ -35,12 +35,14 @@ io::Task<Result<Known>> admit(Connection& connection, const h2::ConnectRequest& 
     if (!request.is_connect()) co_return refuse(Reason::bad_request);
     CO_TRY(const mesh::Authority authority, mesh::parse_authority(request.authority));
     note_authority(connection, authority);
-    CO_TRY(Known known, co_await known_pod(connection));
-    const mesh::Inbound asked = mesh::admit(
-        *known.directory, connection.pod.shard().settings().around,
-        {*known.self, connection.original_destination, authority, mesh::forwarded_host(request.forwarded)});
-    if (asked.reason != Reason::none) co_return refuse(asked.reason, asked.status);
-    CO_TRY_DONE(authorise(connection, known, asked, request.baggage));
+    CO_TRY_DONE(co_await until_known(connection));
+    CO_TRY(Known known, known_now(connection));
+    const mesh::Surroundings& around = connection.pod.shard().settings().around;
+    const mesh::InboundRequest question{*known.self, connection.original_destination, authority,
+                                        mesh::forwarded_host(request.forwarded)};
+    CO_TRY(const mesh::Inbound asked, mesh::admit(*known.directory, around, question));
+    note(connection, known, asked, request.baggage);
+    CO_TRY_DONE(authorise(connection, known));
     co_return known;
 }
 
@@ -55,27 +57,18 @@ io::Task<Result<Done>> begin(Connection& connection, Tunnel& tunnel, Link& link,
     co_return Done{};
 }
 
-// H-26: a status says it, without a body. 400 and 503 come from the question, 401 from policy.
-int status_of(const Error& refusal) {
-    bool asked = refusal.detail == 400 || refusal.detail == 503;
-    return asked ? refusal.detail : mesh::connect_status(refusal.reason);
-}
-
-void say_no(Link& link, h2::StreamId stream, const Error& refusal) {
-    link.respond(stream, {status_of(refusal), {}});
-}
-
-io::Task<void> serve_stream(PodView& pod, const Caller& caller, h2::StreamId stream) {
+io::Task<void> serve_stream(PodView& pod, const Accepted& accepted, h2::StreamId stream) {
     Connection connection(pod, Direction::inbound);
     connection.protocol = Protocol::hbone;
-    connection.source = caller.source;
-    connection.original_destination = caller.accepted;
-    connection.peer = &caller.link->peer();
+    connection.source = accepted.source;
+    connection.original_destination = accepted.at;
+    connection.peer = &accepted.link->peer();
     Tunnel tunnel(connection);
     {
-        auto beginning = begin(connection, tunnel, *caller.link, stream);
+        auto beginning = begin(connection, tunnel, *accepted.link, stream);
         auto begun = co_await connection.scope.run(std::move(beginning));
-        if (!begun) say_no(*caller.link, stream, begun.error());
+        // H-26: a status says it, without a body.
+        if (!begun) accepted.link->respond(stream, {mesh::connect_status(begun.error().reason), {}});
         connection.begun(begun);
     }
     co_await connection.scope.join();
@@ -87,24 +80,20 @@ io::Task<void> serve_stream(PodView& pod, const Caller& caller, h2::StreamId str
 // H-10: the certificate is that of the pod whose listener accepted.
 io::Task<Result<Secured>> welcome(Connection& connection, io::Socket& peer) {
     Shard& shard = connection.pod.shard();
-    CO_TRY(connection.source, peer.peer());
     CO_TRY(connection.original_destination, peer.local());
-    auto credential = co_await shard.credentials().get(connection.pod.identity());
-    if (!credential) co_return refuse(Reason::no_certificate);
-    auto handshake = shard.handshakes().server(*credential, shard.loop().clock().wall());
-    Greeting greeting{std::move(peer), std::move(handshake), std::move(*credential)};
-    co_return co_await greet(std::move(greeting));
+    CO_TRY(auto credential, co_await shard.credential(connection.pod.identity()));
+    auto handshake = shard.handshakes().server(credential, shard.loop().clock().wall());
+    auto greeted = greet({std::move(peer), std::move(handshake), std::move(credential)});
+    co_return co_await io::within(shard.loop(), connection.pod.handshake_time(), std::move(greeted));
 }
 
 // The half-open part of a link's life. Refused, it is one warning and one count (M-8).
-io::Task<Result<Caller>> accept_link(PodView& pod, io::Socket peer) {
-    PodView::HalfOpen half_open(pod);
+io::Task<Result<Accepted>> accept_link(PodView& pod, io::Socket peer, Address caller) {
     Shard& shard = pod.shard();
-    io::Loop& loop = shard.loop();
     Connection connection(pod, Direction::inbound);
+    connection.source = caller;
     auto welcoming = welcome(connection, peer);
-    auto limited = io::within(loop, shard.settings().handshake, std::move(welcoming));
-    auto secured = co_await connection.scope.run(std::move(limited));
+    auto secured = co_await connection.scope.run(std::move(welcoming));
     if (!secured) {
         if (peer.open()) peer.reset_on_close();
         connection.begun(refuse(std::move(secured)));
@@ -112,22 +101,26 @@ io::Task<Result<Caller>> accept_link(PodView& pod, io::Socket peer) {
         co_return refuse(connection.cut_reason());
     }
     auto link = std::make_unique<Link>(shard, h2::Role::server, *std::move(secured));
-    co_return Caller{std::move(link), connection.source, connection.original_destination};
+    co_return Accepted{std::move(link), connection.source, connection.original_destination};
 }
 
 }  // namespace
 
-io::Task<void> serve_inbound(PodView& pod, io::Socket peer) {
-    auto accepted = co_await accept_link(pod, std::move(peer));
-    if (!accepted) co_return;
-    const Caller caller = *std::move(accepted);
-    Link& link = *caller.link;
-    PodView::Accepted among(pod, link);
+io::Task<void> serve_inbound(PodView& pod, io::Socket peer, Address caller) {
+    PodView::Arrival arrival(pod, caller.ip);
+    auto made = co_await accept_link(pod, std::move(peer), caller);
+    if (!made) co_return;
+    const Accepted accepted = *std::move(made);
+    Link& link = *accepted.link;
+    arrival.proved(link);
     io::Scope streams(pod.shard().loop());
     link.start();
     while (!link.ended()) {
         auto stream = co_await link.next_request();
-        if (stream && !streams.start(serve_stream(pod, caller, *stream))) link.reset(*stream);
+        if (!stream) continue;
+        if (pod.has_room() && streams.start(serve_stream(pod, accepted, *stream))) continue;
+        link.turn_away(*stream);
+        pod.shard().telemetry().refused(Direction::inbound, Reason::limit);
     }
     co_await streams.join();
     co_await link.join();

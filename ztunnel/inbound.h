@@ -12,6 +12,6 @@ namespace culvert::ztunnel {
 
 class PodView;
 
-io::Task<void> serve_inbound(PodView& pod, io::Socket peer);
+io::Task<void> serve_inbound(PodView& pod, io::Socket peer, Address caller);
 
 }  // namespace culvert::ztunnel

@@ -53,6 +53,7 @@ Link::Link(Shard& shard, io::Socket socket, std::shared_ptr<const tls::Credentia
 
 Link::~Link() {
     check(rows_.empty());
+    shard_.count_held(0, counted_);
     shard_.loop().disarm(*this);
     shard_.loop().forget(*this);
 }
@@ -86,6 +87,7 @@ bool Link::usable() const {
 Result<Done> Link::open(Tunnel& tunnel, const h2::ConnectRequest& request) {
     if (ended()) return refuse(ended_);
     TRY(h2::StreamId stream, engine_.connect(request));
+    carried_ = true;
     rows_.push_back({stream, &tunnel});  // a client's streams only grow
     tunnel.attach(*this, stream, true);
     want_flush();

@@ -53,9 +53,10 @@ public:
     const mesh::Identity& own_identity() const;  // whose certificate it was made with
 
     // ---- for the pool
-    io::Task<Result<Done>> ready();  // until the peer's SETTINGS have come (S16)
-    bool usable() const;             // takes another tunnel now
-    bool busy();                     // with bulk: small requests had better go elsewhere
+    io::Task<Result<Done>> ready();            // until the peer's SETTINGS have come (S16)
+    bool usable() const;                       // takes another tunnel now
+    bool carried() const { return carried_; }  // a tunnel, ever
+    bool busy();                               // with bulk: small requests had better go elsewhere
     std::size_t streams() const { return engine_.streams(); }
     Result<Done> open(Tunnel& tunnel, const h2::ConnectRequest& request);
 
@@ -65,6 +66,8 @@ public:
     // A CONNECT whose turn has come: from now on the tunnel gets what arrives for it, and has what did.
     std::optional<h2::ConnectRequest> take_request(h2::StreamId stream, Tunnel& tunnel);
     void respond(h2::StreamId stream, const h2::ConnectResponse& response);
+    void
+    turn_away(h2::StreamId stream);  // REFUSED_STREAM: nothing was done for it, the peer may ask elsewhere
 
     // ---- ends
     void drain();          // GOAWAY; running tunnels go on, then it closes (H-36)
@@ -142,7 +145,9 @@ private:
     void flush();
     io::Task<void> write();
     void take_control();
+    void give_up(h2::StreamId stream, h2::Code code);
     void want_flush();
+    void count_unsent();
     void wake_waiting();
 
     Shard& shard_;
@@ -155,6 +160,7 @@ private:
     std::vector<Tunnel*> waiting_;  // for credit or room, first come first served
     std::vector<Waiting> requests_;
     std::size_t offered_ = 0;  // of requests_: next_request() has named them
+    std::size_t counted_ = 0;  // unsent bytes that the shard's budget knows of
     io::Event changed_;        // for ready(), next_request() and change()
     TrafficMeter meter_;
     tls::PeerIdentity peer_;
@@ -170,6 +176,7 @@ private:
     bool pinging_ : 1 = false;  // an answer is awaited
     bool ticking_ : 1 = false;
     bool paused_ : 1 = false;   // everything that arrives still counts, nothing more is said
+    bool carried_ : 1 = false;
     bool closing_ : 1 = false;  // close_notify went; the rest of what the peer says is read and dropped
 };
 

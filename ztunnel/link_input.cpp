@@ -4,6 +4,7 @@
 #include "ztunnel/tunnel.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace culvert::ztunnel {
 
@@ -32,6 +33,7 @@ void Link::hear(Result<io::Received> received) {
 void Link::take(Bytes input) {
     using Kind = tls::Opened::Kind;
     meter_.add(input.size());
+    engine_.set_growth_max(shard_.holds_much() ? 0 : std::numeric_limits<std::uint32_t>::max());
     while (!ended()) {
         auto opened = inbox_.next(input);
         if (!opened) {

@@ -46,9 +46,13 @@ void Link::consumed(h2::StreamId stream, std::size_t bytes) {
     if (!engine_.output().empty()) want_flush();
 }
 
-void Link::reset(h2::StreamId stream) {
+void Link::reset(h2::StreamId stream) { give_up(stream, h2::Code::connect_error); }
+
+void Link::turn_away(h2::StreamId stream) { give_up(stream, h2::Code::refused_stream); }
+
+void Link::give_up(h2::StreamId stream, h2::Code code) {
     if (ended() || closing_) return;
-    engine_.reset(stream, h2::Code::connect_error);
+    engine_.reset(stream, code);
     forget_request(stream);  // if nobody took it: the peer may open another in its place
     want_flush();
 }
@@ -74,7 +78,8 @@ void Link::flush() {
         outbox_.sent_directly(*sent);
         if (outbox_.stalled() && !scope_.start(write())) return end(Reason::limit);
     }
-    if (outbox_.stalled()) return;
+    count_unsent();
+    if (ended() || outbox_.stalled()) return;
     if (closing_) socket_.shut_write();
     wake_waiting();  // also those that a direct send made room for
 }
@@ -89,9 +94,17 @@ io::Task<void> Link::write() {
             end(sent.error().reason == Reason::cancelled ? Reason::cancelled : Reason::reset);
         else
             outbox_.sent(*sent);
+        count_unsent();
         wake_waiting();
     }
     if (closing_ && !ended()) socket_.shut_write();
+}
+
+// What a peer does not take counts against the loop's budget (S18).
+void Link::count_unsent() {
+    shard_.count_held(outbox_.unsent(), counted_);
+    counted_ = outbox_.unsent();
+    if (outbox_.stalled() && shard_.holds_too_much()) end(Reason::limit);
 }
 
 bool Link::room() const { return outbox_.unsent() < shard_.settings().unsent_max; }

@@ -62,6 +62,9 @@ Result<std::unique_ptr<Node>> Node::make(Config config) {
     TRY_DONE(xds::validate(config.discovery));
     TRY_DONE(xds::validate(config.authority));
     TRY(auto driver, io::make_uring({.buffers = 4}));
+    // One pod gets at most half of the descriptors (S21).
+    std::size_t share = static_cast<std::size_t>(descriptors_max()) / 2 / config.workers;
+    config.settings.sockets_max = std::min(config.settings.sockets_max, share);
     std::unique_ptr<Node> node(new Node(std::move(config), std::move(driver)));
     TRY_DONE(node->make_workers());
     TRY(xds::Node self, xds::proxy_node(node->config_.node_facts));

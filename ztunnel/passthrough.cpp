@@ -15,11 +15,13 @@ io::Task<Result<Done>> carry(Connection& connection, io::Socket& client) {
     connection.protocol = Protocol::tcp;
     CO_TRY(connection.source, client.peer());
     CO_TRY(connection.original_destination, client.original_destination());
-    CO_TRY(Known known, co_await known_pod(connection));
+    CO_TRY_DONE(co_await until_known(connection));
+    CO_TRY(Known known, known_now(connection));
+    const mesh::Surroundings& around = connection.pod.shard().settings().around;
     const Address to = connection.original_destination;
-    const mesh::Inbound asked = mesh::admit_plaintext(*known.directory, *known.self, to);
-    if (asked.reason != Reason::none) co_return refuse(asked.reason);
-    CO_TRY_DONE(authorise(connection, known, asked));
+    CO_TRY(const mesh::Inbound asked, mesh::admit_plaintext(*known.directory, around, *known.self, to));
+    note(connection, known, asked);
+    CO_TRY_DONE(authorise(connection, known));
     CO_TRY(io::Socket app, co_await dial_app(connection));
     co_return co_await splice(connection, std::move(app), std::move(client));
 }

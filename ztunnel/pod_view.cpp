@@ -40,10 +40,32 @@ void PodView::outbound(io::Socket app) {
 }
 
 void PodView::inbound(io::Socket peer) {
-    bool may = half_open_ < shard_.settings().handshakes_max &&
-               accepted_.size() < shard_.settings().accepted_links_max;
+    auto from = peer.peer();
+    bool may = from && may_arrive(from->ip);
     if (!may) peer.reset_on_close();
-    start(Direction::inbound, serve_inbound(*this, std::move(peer)), may);
+    Address caller = from ? *from : Address();
+    start(Direction::inbound, serve_inbound(*this, std::move(peer), caller), may);
+}
+
+bool PodView::may_arrive(Ip caller) const {
+    const Settings& settings = shard_.settings();
+    if (half_open_ >= settings.handshakes_max || accepted_.size() >= settings.accepted_links_max)
+        return false;
+    auto known = callers_.find(caller);
+    if (known == callers_.end()) return true;
+    return known->second.links < settings.links_of_caller_max &&
+           known->second.half_open < settings.handshakes_of_caller_max;
+}
+
+bool PodView::count_held(std::size_t now, std::size_t before) {
+    held_ += now - before;
+    shard_.count_held(now, before);
+    return held_ <= shard_.settings().held_of_pod_max && !shard_.holds_too_much();
+}
+
+Duration PodView::handshake_time() const {
+    const Settings& settings = shard_.settings();
+    return half_open_ > settings.handshakes_max / 2 ? settings.handshake / 5 : settings.handshake;
 }
 
 void PodView::passthrough(io::Socket client) {
@@ -57,8 +79,6 @@ void PodView::start(Direction direction, io::Task<void> serving, bool may) {
     if (may && !draining_ && connections_.start(std::move(serving))) return;
     shard_.telemetry().refused(direction, draining_ ? Reason::draining : Reason::limit);
 }
-
-bool PodView::has_room() const { return connections_.children() < shard_.settings().connections_max; }
 
 void PodView::drain() {
     draining_ = true;
@@ -99,11 +119,30 @@ void PodView::end_links_of(const mesh::Identity& identity, Reason why) {
     }
 }
 
-PodView::Accepted::Accepted(PodView& pod, Link& link) : pod_(pod), link_(link) {
-    pod_.accepted_.push_back(&link_);
-    if (pod_.draining_) link_.drain();
+PodView::Arrival::Arrival(PodView& pod, Ip caller) : pod_(pod), caller_(caller) {
+    Caller& of = pod_.callers_[caller_];
+    ++of.links;
+    ++of.half_open;
+    ++pod_.half_open_;
 }
 
-PodView::Accepted::~Accepted() { std::erase(pod_.accepted_, &link_); }
+void PodView::Arrival::proved(Link& link) {
+    --pod_.callers_[caller_].half_open;
+    --pod_.half_open_;
+    link_ = &link;
+    pod_.accepted_.push_back(link_);
+    if (pod_.draining_) link_->drain();
+}
+
+PodView::Arrival::~Arrival() {
+    Caller& of = pod_.callers_[caller_];
+    if (link_) {
+        std::erase(pod_.accepted_, link_);
+    } else {
+        --of.half_open;
+        --pod_.half_open_;
+    }
+    if (--of.links == 0) pod_.callers_.erase(caller_);
+}
 
 }  // namespace culvert::ztunnel

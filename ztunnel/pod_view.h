@@ -4,8 +4,8 @@
 //
 // Owned by the control side, lives on its shard's loop. Before it is destroyed: cut() or drain(), then
 // join(). Its links and connections are its own: pods share no link (decision 8). Bounds: Settings'
-// connections_max, handshakes_max and accepted_links_max; above them a socket is reset and counted as
-// Reason::limit.
+// sockets_max, handshakes_max, accepted_links_max and what of them one caller may have; above them a socket
+// is reset, a CONNECT refused, and both are counted as Reason::limit (S21).
 #pragma once
 #include "lib/base/reason.h"
 #include "lib/io/driver.h"
@@ -17,6 +17,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace culvert::ztunnel {
@@ -64,6 +65,13 @@ public:
     // ztunnel.beginning): a beginning takes 3 KB, what runs 1 KB.
     bool crowded() const { return beginning_ >= beginning_crowd; }
     void beginning(int more) { beginning_ += more; }
+    // For another socket of an app, or of a peer in plain TCP.
+    bool has_room() const { return sockets_ < shard_.settings().sockets_max; }
+    void count_sockets(int more) { sockets_ += static_cast<std::size_t>(more); }
+    // `now` instead of `before` (S18). False: the pod, or all of them, hold too much.
+    bool count_held(std::size_t now, std::size_t before);
+    // Many strangers at once get less time to prove who they are.
+    Duration handshake_time() const;
     bool idle() const { return connections_.children() == 0 && pool_.links() == 0; }
 
     // The pod itself in this snapshot; null: WDS does not know it yet.
@@ -72,31 +80,28 @@ public:
     const mesh::WorkloadPtr& provisional() const { return provisional_; }
     mesh::Identity identity() const;  // WDS's, else the provisional one
 
-    // For inbound.cpp: half-open handshakes, and the links that this pod has accepted.
-    class HalfOpen {
+    // For inbound.cpp: a link that is being accepted, then runs. The caller's address counts all of its own.
+    class Arrival {
     public:
-        explicit HalfOpen(PodView& pod) : pod_(pod) { ++pod_.half_open_; }
-        ~HalfOpen() { --pod_.half_open_; }
-        HalfOpen(const HalfOpen&) = delete;
+        Arrival(PodView& pod, Ip caller);
+        ~Arrival();
+        Arrival(const Arrival&) = delete;
+        void proved(Link& link);  // no longer half-open
 
     private:
         PodView& pod_;
-    };
-    class Accepted {
-    public:
-        Accepted(PodView& pod, Link& link);
-        ~Accepted();
-        Accepted(const Accepted&) = delete;
-
-    private:
-        PodView& pod_;
-        Link& link_;
+        Ip caller_;
+        Link* link_ = nullptr;
     };
 
 private:
     friend class Shard;
+    struct Caller {
+        std::uint32_t links = 0;  // with the half-open ones
+        std::uint32_t half_open = 0;
+    };
     void start(Direction direction, io::Task<void> serving, bool may);
-    bool has_room() const;
+    bool may_arrive(Ip caller) const;
     void end_links_of(const mesh::Identity& identity, Reason why);
 
     Shard& shard_;
@@ -105,7 +110,10 @@ private:
     io::Scope connections_;  // outlived by the pool, whose links carry them
     Pool pool_;
     std::vector<Link*> accepted_;
+    std::unordered_map<Ip, Caller> callers_;  // with a link, or on the way to one
     std::size_t half_open_ = 0;
+    std::size_t sockets_ = 0;
+    std::size_t held_ = 0;
     int beginning_ = 0;
     bool draining_ = false;
 };

@@ -12,6 +12,8 @@ namespace {
 
 // How often idle links are looked for, as a part of idle_release.
 constexpr int looks_per_release = 10;
+// A peer that lets us in and then takes no tunnel is not dialled for ever on one app's behalf.
+constexpr int barren_dials_max = 2;
 
 }  // namespace
 
@@ -38,13 +40,14 @@ Pool::Use::~Use() {
 io::Task<Result<Done>> Pool::open(const Hop& hop, Tunnel& tunnel, const h2::ConnectRequest& request) {
     Use use(*this, hop);
     Found& found = use.found;
-    for (;;) {
+    for (int barren = 0;;) {
         if (closed_) co_return refuse(Reason::draining);
         Link* link = best(found.second);
         if (link && (!link->busy() || !may_dial(found.second))) co_return link->open(tunnel, request);
         Result<Done> dialled = start_dial(found);
         if (dialled) dialled = co_await wait_for_dial(found);
-        if (dialled) continue;
+        if (dialled && (!newest_is_barren(found.second) || ++barren < barren_dials_max)) continue;
+        if (dialled) dialled = refuse(Reason::h2_going_away);
         // A further link failed: better a busy one than none.
         link = best(found.second);
         if (!link || dialled.error().reason == Reason::cancelled) co_return dialled;
@@ -69,6 +72,11 @@ Link* Pool::best(Group& group) const {
         if (!link->busy() && (!quiet || link->streams() > quiet->streams())) quiet = link;
     }
     return quiet ? quiet : any;
+}
+
+bool Pool::newest_is_barren(const Group& group) {
+    return group.entries.empty() ||
+           (!group.entries.back().link->usable() && !group.entries.back().link->carried());
 }
 
 bool Pool::may_dial(const Group& group) const {
@@ -127,6 +135,8 @@ io::Task<Result<std::unique_ptr<Link>>> Pool::dial(const Hop& hop) {
     link->start();
     auto settled = link->ready();
     auto ready = co_await io::within(loop, shard.settings().handshake, std::move(settled));
+    if (ready && !link->usable())
+        ready = refuse(Reason::h2_going_away);  // SETTINGS or GOAWAY allow no tunnel
     if (ready) co_return link;
     link->end(ready.error().reason);
     co_await link->join();
@@ -136,12 +146,10 @@ io::Task<Result<std::unique_ptr<Link>>> Pool::dial(const Hop& hop) {
 io::Task<Result<Secured>> Pool::secure(const Hop& hop) {
     Shard& shard = pod_.shard();
     io::Loop& loop = shard.loop();
-    auto asked = shard.credentials().get(hop.identity);
-    auto credential = co_await io::within(loop, shard.settings().credential_wait, std::move(asked));
-    if (!credential) co_return refuse(Reason::no_certificate);
+    CO_TRY(auto credential, co_await shard.credential(hop.identity));
     CO_TRY(io::Socket socket, co_await connect(hop));
-    auto handshake = shard.handshakes().client(*credential, hop.accepted, loop.clock().wall());
-    auto greeted = greet({std::move(socket), std::move(handshake), std::move(*credential)});
+    auto handshake = shard.handshakes().client(credential, hop.accepted, loop.clock().wall());
+    auto greeted = greet({std::move(socket), std::move(handshake), std::move(credential)});
     co_return co_await io::within(loop, shard.settings().handshake, std::move(greeted));
 }
 

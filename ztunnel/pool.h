@@ -90,6 +90,7 @@ private:
     io::Task<Result<io::Socket>> connect(const Hop& hop);
     io::Task<Result<Secured>> secure(const Hop& hop);
     Link* best(Group& group) const;
+    static bool newest_is_barren(const Group& group);
     bool may_dial(const Group& group) const;
     Result<Done> start_dial(Found& group);
     void dialled(Group& group, const Result<Done>& how);

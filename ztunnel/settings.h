@@ -35,9 +35,17 @@ struct Settings {
     std::size_t links_per_key_max = 4;       // of links that carry the same pair; more only when all are full
     std::size_t dialled_links_max = 500;     // per pod and loop (H-41)
     std::size_t accepted_links_max = 4096;   // per pod and loop
+    std::size_t links_of_caller_max = 128;   // of those, from one address, half-open ones included (S21)
     std::size_t handshakes_max = 256;        // half-open on one pod and loop (S21)
-    std::size_t connections_max = 16'384;    // app connections of one pod on one loop
-    std::size_t unsent_max = 1u << 20;       // sealed bytes that a link's socket has not taken (S19)
+    std::size_t handshakes_of_caller_max = 64;  // of those, from one address
+    // Of one pod on one loop: the apps' sockets, and those of peers in plain TCP. The node lowers it to what
+    // leaves half of the process's descriptors to other pods.
+    std::size_t sockets_max = 16'384;
+    std::size_t unsent_max = 1u << 20;  // sealed bytes that a link's socket has not taken (S19)
+    // S18: bytes in memory that one side sent and the other has not taken. From half of it on windows stay as
+    // they are; whoever adds to them above it is ended: a connection whose both sides keep up holds none.
+    std::size_t held_of_pod_max = 256u << 20;  // of one pod on one loop
+    std::size_t held_max = 1u << 30;           // of one loop
 };
 
 }  // namespace culvert::ztunnel

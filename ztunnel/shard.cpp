@@ -32,6 +32,13 @@ io::Task<Result<Done>> Shard::published() {
     co_return co_await reader.newer.wait();
 }
 
+io::Task<Result<std::shared_ptr<const tls::Credential>>> Shard::credential(mesh::Identity identity) {
+    auto asked = parts_.credentials.get(std::move(identity));
+    auto got = co_await io::within(parts_.loop, settings().credential_wait, std::move(asked));
+    if (!got && got.error().reason == Reason::timed_out) co_return refuse(Reason::no_certificate);
+    co_return got;
+}
+
 void Shard::roots_changed(const mesh::Identity& identity) {
     for (PodView* pod : pods_) pod->end_links_of(identity, Reason::roots_changed);
 }

@@ -72,13 +72,21 @@ public:
 
     io::Loop& loop() { return parts_.loop; }
     const Settings& settings() const { return parts_.settings; }
-    Credentials& credentials() { return parts_.credentials; }
+    // A usable certificate of `identity`, within credential_wait (H-10). Refusals: no_certificate with what
+    // the CA said, cancelled.
+    io::Task<Result<std::shared_ptr<const tls::Credential>>> credential(mesh::Identity identity);
     tls::HandshakeMaker& handshakes() { return parts_.handshakes; }
     Connections& connections() { return connections_; }  // /config_dump, `culvert ztunnel-config connections`
     Telemetry& telemetry() { return telemetry_; }
     AccessLog& access_log() { return access_log_; }
     BufferShelf& shelf() { return shelf_; }
     Delivery& delivery() { return delivery_; }
+
+    // Bytes in memory that one side sent and the other has not taken, of all connections and links: `now`
+    // instead of `before` (S18).
+    void count_held(std::size_t now, std::size_t before) { held_ += now - before; }
+    bool holds_much() const { return held_ > settings().held_max / 2; }
+    bool holds_too_much() const { return held_ > settings().held_max; }
 
 private:
     friend class PodView;
@@ -99,6 +107,7 @@ private:
     Delivery delivery_;
     std::vector<PodView*> pods_;
     std::vector<Reader*> readers_;
+    std::size_t held_ = 0;
 };
 
 }  // namespace culvert::ztunnel

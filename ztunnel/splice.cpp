@@ -22,7 +22,11 @@ class Splice {
 public:
     Splice(Connection& connection, io::Socket app, io::Socket peer)
         : connection_(connection), app_(std::move(app)), peer_(std::move(peer)),
-          both_(connection.scope.loop()) {}
+          both_(connection.scope.loop()) {
+        connection_.pod.count_sockets(1);
+    }
+    ~Splice() { connection_.pod.count_sockets(-1); }
+    Splice(const Splice&) = delete;
 
     io::Task<Result<Done>> run() {
         if (!both_.start(pump(to_peer_)) || !both_.start(pump(to_app_))) fail(Reason::limit);
@@ -57,6 +61,7 @@ private:
                 ConstBytes next = way.rest.next();
                 CO_TRY(std::size_t sent, co_await way.to.send(next));
                 way.rest.sent(sent, shelf());
+                if (!count_held()) co_return refuse(Reason::limit);
             }
         }
         co_return Done{};
@@ -69,9 +74,13 @@ private:
         ConstBytes bytes = received->bytes();
         (connection_.*way.count)(bytes.size());
         TRY(std::size_t sent, way.to.try_send(bytes));
-        if (sent < bytes.size()) way.rest.add(bytes.subspan(sent), shelf());
+        if (sent == bytes.size()) return true;
+        way.rest.add(bytes.subspan(sent), shelf());
+        if (!count_held()) return refuse(Reason::limit);
         return true;
     }
+
+    bool count_held() { return connection_.holds(to_peer_.rest.size() + to_app_.rest.size()); }
 
     BufferShelf& shelf() { return connection_.pod.shard().shelf(); }
 

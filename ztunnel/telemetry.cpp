@@ -166,7 +166,15 @@ Telemetry::Telemetry(Registry& registry) : registry_(registry) {
     }
 }
 
+bool Telemetry::believable(const std::string& baggage) {
+    if (baggage.empty() || baggages_.contains(baggage)) return true;
+    if (baggage.size() > baggage_max || baggages_.size() >= baggages_max) return false;
+    baggages_.insert(baggage);
+    return true;
+}
+
 FlowRef Telemetry::flow(Ends ends) {
+    if (!believable(ends.baggage)) ends.baggage.clear();
     auto at = flows_.find(ends);
     if (at == flows_.end()) {
         if (flows_.size() >= flows_max)

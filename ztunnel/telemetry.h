@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace culvert::ztunnel {
 
@@ -33,7 +34,7 @@ struct Ends {
     mesh::WorkloadPtr destination;  // of an outbound connection: the next hop
     std::shared_ptr<const mesh::Service> service;
     std::string source_identity;  // proven by mTLS, or ""; M-5
-    std::string baggage;          // inbound: what the peer says of itself, used if `source` is null
+    std::string baggage;          // inbound: what the peer says of itself, if `source` is null
     bool operator==(const Ends&) const = default;
 };
 
@@ -88,6 +89,10 @@ private:
 class Telemetry {
 public:
     static constexpr std::size_t flows_max = 4096;  // about 2 KB each, unused ones
+    // What peers say of themselves makes series that stay: so long, and so many different ones. Beyond, they
+    // are unknown.
+    static constexpr std::size_t baggage_max = 1024;
+    static constexpr std::size_t baggages_max = 512;
 
     explicit Telemetry(Registry& registry);
     FlowRef flow(Ends ends);
@@ -101,10 +106,12 @@ private:
     struct Hash {
         std::size_t operator()(const Ends& ends) const noexcept;
     };
+    bool believable(const std::string& baggage);
     using Refused = std::array<Counter*, static_cast<std::size_t>(Reason::last_)>;
 
     Registry& registry_;
     std::unordered_map<Ends, Flow, Hash> flows_;
+    std::unordered_set<std::string> baggages_;
     std::array<Refused, 2> refused_{};
     std::array<Gauge*, 2> sockets_open_{};
 };

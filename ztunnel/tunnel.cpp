@@ -119,7 +119,14 @@ void Tunnel::take_from_app(const Result<io::Received>& received) {
     ConstBytes bytes = received->bytes();
     connection_.count_sent(bytes.size());
     std::size_t taken = link_->send(stream_, bytes);
+    if (taken == bytes.size()) return;
     append(to_peer_, bytes.subspan(taken));
+    count_held();
+}
+
+// What waits in here for either side (S18).
+void Tunnel::count_held() {
+    if (!connection_.holds(to_app_.size() + to_peer_.size())) fail(Reason::limit);
 }
 
 // What waited for the windows, then the end.
@@ -131,6 +138,7 @@ void Tunnel::pass_on() {
             OutBuffer().swap(to_peer_);
         else
             to_peer_.erase(to_peer_.begin(), to_peer_.begin() + static_cast<std::ptrdiff_t>(taken));
+        count_held();
     }
     if (app_ended_ && to_peer_.empty()) {
         link_->send_end(stream_);
@@ -164,6 +172,7 @@ void Tunnel::on_bytes(std::span<const ConstBytes> pieces) {
     }
     if (sent == size) return;
     hold(pieces, sent);
+    count_held();
     write_rest();
 }
 
@@ -194,6 +203,7 @@ io::Task<void> Tunnel::into_app() {
             break;
         }
         to_app_.sent(*sent, link_->shelf());
+        count_held();
         link_->consumed(stream_, *sent);
     }
     writing_ = false;

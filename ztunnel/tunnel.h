@@ -72,6 +72,7 @@ private:
     void take_from_app(const Result<io::Received>& received);
     void pass_on();
     void hold(std::span<const ConstBytes> pieces, std::size_t skip);
+    void count_held();
     void write_rest();
     void shut_app_if_ended();
 

@@ -50,6 +50,7 @@ std::string_view word(Reason reason) {
     case Reason::downgrade_refused: return "downgrade_refused";
     case Reason::bad_request: return "bad_request";
     case Reason::authority_not_ours: return "authority_not_ours";
+    case Reason::service_not_ours: return "service_not_ours";
     case Reason::policy_denied: return "policy_denied";
     case Reason::policy_unknown: return "policy_unknown";
     case Reason::policy_changed: return "policy_changed";

@@ -57,6 +57,7 @@ enum class Reason : std::uint8_t {
     // decisions about inbound traffic (wire facts I-, R-)
     bad_request,
     authority_not_ours,
+    service_not_ours,  // by hostname: this pod is no endpoint of it (S15)
     policy_denied,     // a DENY policy matched, or ALLOW policies exist and none did
     policy_unknown,    // a referenced policy has not arrived: fail closed
     policy_changed,    // an established connection is no longer allowed

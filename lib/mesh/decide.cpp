@@ -39,6 +39,28 @@ Outbound unknown_target(const Directory& directory, const Surroundings& around, 
     return verdict;
 }
 
+// O-6: the service says that its addresses are reached as they are. That cannot take an address out of the
+// mesh: not a workload's with HBONE, not one last known so, and a range not those of the mesh (S14).
+Outbound past_the_mesh(const Directory& directory, const Surroundings& around, Address target,
+                       ServicePtr service) {
+    Outbound verdict;
+    if (directory.was_hbone(around.network, target.ip)) return wait(Reason::downgrade_refused);
+    if (around.owns(target.ip) && !service->value->owns(around.network, target.ip))
+        return wait(Reason::destination_unknown);
+    verdict.way = Outbound::Way::passthrough;
+    verdict.dial = target;
+    verdict.service = std::move(service);
+    return verdict;
+}
+
+// A range is a claim to addresses that may be others': a workload that is known by this very address keeps
+// it, and one with HBONE also against a service that would have it reached without (S14).
+bool keeps_address(const WorkloadRecord& workload, const Service& service, std::string_view network, Ip ip) {
+    if (!service.owns(network, ip)) return true;
+    return service.balancing.mode == LoadBalancingMode::passthrough &&
+           workload->tunnel_protocol == TunnelProtocol::hbone;
+}
+
 // O-8: the caller is one of the workloads behind this waypoint, so the waypoint has already been there.
 bool from_waypoint(const Directory& directory, const GatewayAddress& waypoint,
                    const OutboundRequest& request) {
@@ -104,10 +126,10 @@ Outbound reach(Outbound verdict, Address target, std::uint16_t port) {
     return verdict;
 }
 
-bool calls_ztunnel(const OutboundRequest& request) {
+bool calls_ztunnel(const Surroundings& around, const OutboundRequest& request) {
     if (request.target.ip.is_unspecified()) return true;  // the kernel would read it as loopback (S2, S8)
     bool own = request.target.ip.is_loopback() || request.source.owns(request.target.ip);
-    return own && is_ztunnel_port(request.target.port);
+    return own && around.is_ztunnel_port(request.target.port);
 }
 
 }  // namespace
@@ -117,13 +139,14 @@ bool Surroundings::owns(Ip ip) const {
     return std::ranges::any_of(mesh_ranges, holds) && std::ranges::none_of(external_ranges, holds);
 }
 
-bool is_ztunnel_port(std::uint16_t port) {
+bool Surroundings::is_ztunnel_port(std::uint16_t port) const {
+    if (capture_ports && port >= 15104 && port < 15104 + 64) return true;  // bpf/abi.h
     return port == 15001 || port == 15006 || port == 15008 || port == 15053 || port == 15080;
 }
 
 Outbound decide(const Directory& directory, const Surroundings& around, const OutboundRequest& request,
                 Random& random) {
-    if (calls_ztunnel(request)) return refused({}, Reason::loop_to_ourselves);
+    if (calls_ztunnel(around, request)) return refused({}, Reason::loop_to_ourselves);
     const WorkloadRecord& source = request.source;
     Address target = request.target;
 
@@ -132,17 +155,17 @@ Outbound decide(const Directory& directory, const Surroundings& around, const Ou
     WorkloadPtr workload = directory.workload_at(around.network, target.ip);
     Outbound verdict;
     verdict.service = directory.service_at(around.network, target.ip, source->name_space);
+    if (workload && verdict.service &&
+        keeps_address(*workload, *verdict.service->value, around.network, target.ip))
+        verdict.service = nullptr;
     bool service_addressed = verdict.service && !workload;
     if (service_addressed && has_waypoint(*verdict.service->value))
         return refused(std::move(verdict), Reason::waypoint_unsupported);  // O-4: never past it
 
     std::uint16_t port = target.port;
     if (verdict.service) {
-        if (verdict.service->value->balancing.mode == LoadBalancingMode::passthrough) {  // O-6
-            verdict.way = Outbound::Way::passthrough;
-            verdict.dial = target;
-            return verdict;
-        }
+        if (verdict.service->value->balancing.mode == LoadBalancingMode::passthrough)
+            return past_the_mesh(directory, around, target, std::move(verdict.service));
         Result<Pick> picked = pick({source, *verdict.service, target.port}, random);
         if (!picked) return refused(std::move(verdict), picked.error().reason);
         verdict.workload = picked->workload;

@@ -19,8 +19,12 @@ struct Surroundings {
     std::vector<Cidr> external_ranges;  // ... unless they are declared to be outside
     std::string cluster_domain = "cluster.local";
     std::string preferred_service_namespace;  // PREFERED_SERVICE_NAMESPACE, DNS only
+    bool capture_ports = true;  // capture reserves 15104 to 15167 in every pod: the agent is ours
 
     bool owns(Ip ip) const;  // in a mesh range and in no external one
+    // Ports of ztunnel and of capture inside every pod: never dialled there on anybody's behalf (O-1, I-10,
+    // S8).
+    bool is_ztunnel_port(std::uint16_t port) const;
 };
 
 struct Outbound {
@@ -52,9 +56,5 @@ struct OutboundRequest {
 
 Outbound decide(const Directory& directory, const Surroundings& around, const OutboundRequest& request,
                 Random& random);
-
-// The ports that belong to ztunnel inside every pod, and the reserved capture range's owner too: never
-// dialled on an application's behalf at its own pod (O-1, I-10, S8).
-bool is_ztunnel_port(std::uint16_t port);
 
 }  // namespace culvert::mesh

@@ -115,10 +115,7 @@ ServicePtr Directory::service(const ServiceKey& key) const {
 ServicePtr Directory::service_at(std::string_view network, Ip ip, std::string_view client_namespace) const {
     Choice exact(client_namespace, {});
     by_vip_.find(keys::address(network, ip), [&](const Named& named) {
-        auto is_it = [&](const Vip& vip) {
-            return vip.exact() && vip.network == network && vip.range.base == ip;
-        };
-        if (std::ranges::any_of(named.value->vips, is_it)) exact.offer(named);
+        if (named.value->owns(network, ip)) exact.offer(named);
         return false;
     });
     if (exact.best()) return service(exact.best()->value->key());
@@ -126,11 +123,8 @@ ServicePtr Directory::service_at(std::string_view network, Ip ip, std::string_vi
 }
 
 bool Directory::owned_vip(std::string_view network, Ip ip) const {
-    return by_vip_.find(keys::address(network, ip), [&](const Named& named) {
-        return std::ranges::any_of(named.value->vips, [&](const Vip& vip) {
-            return vip.exact() && vip.network == network && vip.range.base == ip;
-        });
-    });
+    return by_vip_.find(keys::address(network, ip),
+                        [&](const Named& named) { return named.value->owns(network, ip); });
 }
 
 // The best range: in the client's namespace, then the longest, then canonical, then the first that came

@@ -148,7 +148,9 @@ bool DirectoryWriter::Edit::remove_address(const std::string& name) {
     Touched& touched = touch(*key);
     if (!touched.value) return false;
     unindex(touched.value);
-    bool hbone = any_hbone(endpoints(touched).now());
+    // Its pods may have left earlier in the same delta.
+    bool hbone =
+        any_hbone(endpoints(touched).now()) || (touched.before && any_hbone(touched.before->endpoints));
     for (const Vip& vip : touched.value->vips)
         if (hbone && vip.exact()) perhaps_gone_.push_back({vip.network, vip.range.base});
     touched.value = nullptr;

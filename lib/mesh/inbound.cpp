@@ -4,8 +4,6 @@ namespace culvert::mesh {
 
 namespace {
 
-Inbound answer(int status, Reason reason) { return {status, reason, {}, nullptr}; }
-
 // Whether `reference` leads to this pod: it is an endpoint of the service, or owns the address accepted on
 // (I-7).
 bool leads_here(const Directory& directory, const GatewayAddress& reference, const InboundRequest& request) {
@@ -39,22 +37,23 @@ bool is_waypoint_of(const Directory& directory, const Surroundings& around, cons
 }
 
 // I-9, and S15: only for a service whose endpoint this pod is.
-Inbound by_hostname(const Directory& directory, const InboundRequest& request, const HostPort& named) {
+Result<Inbound> by_hostname(const Directory& directory, const InboundRequest& request,
+                            const HostPort& named) {
     ServicePtr service = directory.service_by_hostname(named.host, request.local->name_space);
-    if (!service) return answer(503, Reason::destination_unknown);
+    if (!service) return refuse(Reason::destination_unknown);
     const Ports* ports = request.local.service_ports(service->key);
-    if (!ports) return answer(503, Reason::authority_not_ours);
+    if (!ports) return refuse(Reason::service_not_ours);
     const Port* mapped = find_port(*ports, named.port);
     if (!mapped || mapped->target_port == 0) mapped = service->value->port(named.port);
-    if (!mapped || mapped->target_port == 0) return answer(503, Reason::no_port_mapping);
-    return {200, Reason::none, {request.accepted.ip, mapped->target_port}, service};
+    if (!mapped || mapped->target_port == 0) return refuse(Reason::no_port_mapping);
+    return Inbound{{request.accepted.ip, mapped->target_port}, service};
 }
 
-Inbound by_address(const Directory& directory, const Surroundings& around, const InboundRequest& request,
-                   Address named) {
+Result<Inbound> by_address(const Directory& directory, const Surroundings& around,
+                           const InboundRequest& request, Address named) {
     if (named.ip != request.accepted.ip && !is_waypoint_of(directory, around, request, named.ip))
-        return answer(400, Reason::authority_not_ours);
-    return {200, Reason::none, {request.accepted.ip, named.port}, nullptr};  // I-8
+        return refuse(Reason::authority_not_ours);
+    return Inbound{{request.accepted.ip, named.port}, nullptr};  // I-8
 }
 
 // M-6: the service that the caller says its application addressed, if it is ours; else the first that maps to
@@ -76,26 +75,24 @@ ServicePtr reported_service(const Directory& directory, const WorkloadRecord& lo
 
 }  // namespace
 
-Inbound admit(const Directory& directory, const Surroundings& around, const InboundRequest& request) {
-    if (request.local->application_tunnel) return answer(503, Reason::application_tunnel_unsupported);
+Result<Inbound> admit(const Directory& directory, const Surroundings& around, const InboundRequest& request) {
+    if (request.local->application_tunnel) return refuse(Reason::application_tunnel_unsupported);
     const auto* host = std::get_if<HostPort>(&request.authority);
-    Inbound verdict = host ? by_hostname(directory, request, *host)
-                           : by_address(directory, around, request, std::get<Address>(request.authority));
-    if (verdict.status != 200) return verdict;
-    if (verdict.dial.port == 0) return answer(400, Reason::bad_request);
-    if (is_ztunnel_port(verdict.dial.port)) return answer(503, Reason::loop_to_ourselves);  // I-10
+    TRY(Inbound verdict, host ? by_hostname(directory, request, *host)
+                              : by_address(directory, around, request, std::get<Address>(request.authority)));
+    if (verdict.dial.port == 0) return refuse(Reason::bad_request);
+    if (around.is_ztunnel_port(verdict.dial.port)) return refuse(Reason::loop_to_ourselves);  // I-10
     if (!verdict.service)
         verdict.service =
             reported_service(directory, request.local, request.forwarded_host, verdict.dial.port);
     return verdict;
 }
 
-Inbound admit_plaintext(const Directory& directory, const WorkloadRecord& local,
-                        Address original_destination) {
-    if (is_ztunnel_port(original_destination.port) || original_destination.ip.is_unspecified())
-        return answer(503, Reason::loop_to_ourselves);
-    return {200, Reason::none, original_destination,
-            reported_service(directory, local, {}, original_destination.port)};
+Result<Inbound> admit_plaintext(const Directory& directory, const Surroundings& around,
+                                const WorkloadRecord& local, Address original_destination) {
+    if (around.is_ztunnel_port(original_destination.port) || original_destination.ip.is_unspecified())
+        return refuse(Reason::loop_to_ourselves);
+    return Inbound{original_destination, reported_service(directory, local, {}, original_destination.port)};
 }
 
 int connect_status(Reason reason) {

@@ -2,7 +2,7 @@
 // and H-26. Pure. Policy is a question of its own (rbac.h), asked after this one with what comes out here
 // (I-5), and before anything is dialled.
 #pragma once
-#include "lib/base/reason.h"
+#include "lib/base/result.h"
 #include "lib/mesh/decide.h"
 #include "lib/mesh/headers.h"
 
@@ -17,23 +17,20 @@ struct InboundRequest {
     std::string_view forwarded_host;  // "" if there was none (H-23): which service to report
 };
 
+// Admitted: a CONNECT is answered 200 once the application is connected.
 struct Inbound {
-    int status = 0;  // 200: go on, and answer 200 once the application is connected; else what the CONNECT is
-                     // told (H-26)
-    Reason reason = Reason::none;
     Address dial;        // the application; always on the accepted address (I-8)
     ServicePtr service;  // for labels and logs (M-6), or null
 };
 
-// A CONNECT on 15008.
-Inbound admit(const Directory& directory, const Surroundings& around, const InboundRequest& request);
+// A CONNECT on 15008. Its refusals, as all that come later, are answered with connect_status().
+Result<Inbound> admit(const Directory& directory, const Surroundings& around, const InboundRequest& request);
 
-// Plaintext on 15006 (I-12): status is 200 or 503, `dial` the original destination.
-Inbound admit_plaintext(const Directory& directory, const WorkloadRecord& local,
-                        Address original_destination);
+// Plaintext on 15006 (I-12): `dial` is the original destination.
+Result<Inbound> admit_plaintext(const Directory& directory, const Surroundings& around,
+                                const WorkloadRecord& local, Address original_destination);
 
-// The status a refused CONNECT gets for what happened after admit(): policy 401, application unreachable 503
-// (H-26).
+// What a refused CONNECT is told (H-26): asked wrongly 400, policy 401, all else 503.
 int connect_status(Reason reason);
 
 }  // namespace culvert::mesh

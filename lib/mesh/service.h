@@ -59,6 +59,7 @@ struct Service {
 
     bool operator==(const Service&) const = default;
     ServiceKey key() const { return {name_space, hostname}; }
+    bool owns(std::string_view network, Ip ip) const;    // by a VIP of exactly this address
     bool permits(Ip ip) const;                           // by ip_families
     const Port* port(std::uint16_t service_port) const;  // null: not defined
     bool visible_to(std::string_view client_namespace) const {

@@ -38,6 +38,12 @@ std::string Vip::to_string() const {
     return exact() ? text : text + "/" + std::to_string(range.length);
 }
 
+bool Service::owns(std::string_view network, Ip ip) const {
+    return std::ranges::any_of(vips, [network, ip](const Vip& vip) {
+        return vip.exact() && vip.network == network && vip.range.base == ip;
+    });
+}
+
 bool Service::permits(Ip ip) const {
     if (ip_families == IpFamilies::v4_only) return ip.is_v4();
     if (ip_families == IpFamilies::v6_only) return ip.is_v6();

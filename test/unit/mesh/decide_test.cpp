@@ -34,7 +34,7 @@ const GatewayAddress waypoint_address{NetworkAddress{"", ip("10.0.0.50")}, 15008
 }  // namespace
 
 TEST_CASE("a call to one of ztunnel's own ports on loopback or on the pod itself is refused [O-1, S8]") {
-    auto port = GENERATE(as<std::string>(), "15001", "15006", "15008", "15053", "15080");
+    auto port = GENERATE(as<std::string>(), "15001", "15006", "15008", "15053", "15080", "15104", "15167");
     auto host = GENERATE(as<std::string>(), "127.0.0.1", "[::1]", "127.9.9.9", "10.0.0.99", "[fd00::99]");
     CAPTURE(host, port);
     Outbound verdict = decided(directory({client}), host + ":" + port);
@@ -285,6 +285,37 @@ TEST_CASE("an address last known as HBONE is not downgraded without a newer word
     CHECK(decided(known, "10.0.0.1:80").reason == Reason::downgrade_refused);
     known = writer.apply({{pod("b", {"10.0.0.1"}, plain)}, {}, {}, {}});
     CHECK(decided(known, "10.0.0.1:80").way == Way::direct);
+}
+
+TEST_CASE("a range or a passthrough service takes no HBONE workload out of the mesh [O-6, S14]") {
+    auto pass = [](Service& made) {
+        made.balancing.mode = LoadBalancingMode::passthrough;
+        made.subject_alt_names = {"spiffe://cluster.local/ns/evil/sa/evil"};
+    };
+    auto claim = GENERATE(as<std::string>(), "10.0.0.0/8", "10.0.0.1");
+    Workload a = pod("a", {"10.0.0.1"});
+    Surroundings around;
+    around.mesh_ranges = {cidr("10.0.0.0/16")};
+    Outbound verdict = decided(directory({a, service("evil", {claim}, pass)}), "10.0.0.1:80", around);
+    CHECK(verdict.way == Way::hbone);
+    CHECK(accepted(verdict) == std::vector{id(a)});
+    DirectoryWriter writer;
+    writer.apply({{a}, {}, {}, {}, true, true});
+    DirectoryPtr known = writer.apply({{}, {a.uid}, {}, {}});
+    known = writer.apply({{service("evil", {"10.0.0.0/8"}, pass)}, {}, {}, {}});
+    CHECK(decided(known, "10.0.0.1:80").reason == Reason::downgrade_refused);
+    CHECK(decided(known, "10.0.0.2:80", around).reason == Reason::destination_unknown);
+    CHECK(decided(known, "10.9.0.1:80", around).way == Way::passthrough);
+    known = writer.apply({{service("real", {"10.0.0.2"}, pass)}, {}, {}, {}});
+    CHECK(decided(known, "10.0.0.2:80", around).way == Way::passthrough);  // declared, by its address
+}
+
+TEST_CASE("a range does not stand before a workload without HBONE either") {
+    Workload a = pod("a", {"10.0.0.1"}, plain);
+    Outbound verdict = decided(
+        directory({a, service("wide", {"10.0.0.0/8"}), pod("b", {"10.0.0.2"}, serves_s)}), "10.0.0.1:80");
+    CHECK(verdict.way == Way::direct);
+    CHECK(verdict.dial == at("10.0.0.1:80"));
 }
 
 TEST_CASE("before all addresses have come nothing passes through [S14]") {

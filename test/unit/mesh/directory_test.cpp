@@ -326,6 +326,14 @@ TEST_CASE("the VIP of a removed service with HBONE endpoints is remembered too [
     CHECK_FALSE(known->was_hbone("", ip("10.1.0.1")));
 }
 
+TEST_CASE("a VIP is remembered also when its pods leave before it in the same delta [S14]") {
+    DirectoryWriter writer;
+    Workload a = pod("a", {"10.0.0.1"}, serves("s"));
+    writer.apply({{service("s", {"10.1.0.1"}), a}, {}, {}, {}});
+    DirectoryPtr known = writer.apply({{}, {a.uid, key("s").to_string()}, {}, {}});
+    CHECK(known->was_hbone("", ip("10.1.0.1")));
+}
+
 TEST_CASE("remembered addresses are bounded; the oldest is forgotten [S14]") {
     DirectoryWriter writer;
     std::size_t count = DirectoryWriter::gone_max + 10;

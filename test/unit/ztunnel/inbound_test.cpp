@@ -233,6 +233,92 @@ TEST_CASE("until policies have arrived nobody is let in [I-2]") {
     CHECK(pod.node.shard.telemetry().refusals(Direction::inbound, Reason::not_synced) == 1);
 }
 
+// ---- bounds ----
+
+namespace {
+
+io::Task<Result<Done>> dial_links(PeerParts parts, std::size_t count,
+                                  std::vector<std::unique_ptr<SimPeer>>& kept) {
+    const std::vector<mesh::Identity> accepted{server_identity};
+    for (std::size_t i = 0; i < count; ++i) {
+        CO_TRY(auto peer, co_await dial_by_hand(parts, server_hbone, accepted));
+        CO_TRY_DONE(co_await peer->hear(Kind::settings));
+        kept.push_back(std::move(peer));
+    }
+    co_return Done{};
+}
+
+io::Task<Result<h2::Code>> ask_beyond(PeerParts parts, int room) {
+    const std::vector<mesh::Identity> accepted{server_identity};
+    CO_TRY(auto peer, co_await dial_by_hand(parts, server_hbone, accepted));
+    CO_TRY_DONE(co_await peer->hear(Kind::settings));
+    const h2::ConnectRequest request = to("10.2.0.1:8080");
+    for (int i = 0; i < room; ++i) {
+        CO_TRY_DONE(peer->engine.connect(request));
+        CO_TRY_DONE(co_await peer->hear(Kind::response));
+    }
+    CO_TRY_DONE(peer->engine.connect(request));
+    CO_TRY(SimPeer::Heard reset, co_await peer->hear(Kind::reset));
+    co_return reset.event.code;
+}
+
+}  // namespace
+
+TEST_CASE("one caller gets so many links of a pod and no more, and another caller still gets one [S21]") {
+    ztunnel::Settings settings;
+    settings.links_of_caller_max = 3;
+    SimPair pair({.seed = 1}, Temper::echo, settings);
+    std::vector<std::unique_ptr<SimPeer>> kept;
+    auto parts = pair.hand(pair.world.add_plain("greedy", *Ip::parse("10.1.0.66")), client_identity);
+    CHECK_FALSE(pair.by_hand(dial_links(parts, 4, kept)));
+    CHECK(kept.size() == 3);
+    CHECK(pair.refusals(1, Direction::inbound, Reason::limit) == 1);
+    CHECK(answer_to(pair, to("10.2.0.1:8080")).status == 200);
+    kept.clear();
+    pair.pass(1s);
+    CHECK(pair.by_hand(dial_links(parts, 3, kept)));
+}
+
+TEST_CASE("a pod's tunnels are capped: one more is refused as if nothing had been done [S21, H-37]") {
+    ztunnel::Settings settings;
+    settings.sockets_max = 5;
+    SimPair pair({.seed = 1}, Temper::echo, settings);
+    auto parts = pair.hand(pair.world.add_plain("node", *Ip::parse("10.1.0.77")), client_identity);
+    auto code = pair.by_hand(ask_beyond(parts, 5));
+    REQUIRE(code);
+    CHECK(*code == h2::Code::refused_stream);
+    CHECK(pair.refusals(1, Direction::inbound, Reason::limit) == 1);
+}
+
+TEST_CASE("a link that has been accepted is no longer beginning") {
+    SimPair pair({.seed = 1}, Temper::echo);
+    std::vector<std::unique_ptr<SimPeer>> kept;
+    auto parts = pair.hand(pair.world.add_plain("node", *Ip::parse("10.1.0.77")), client_identity);
+    CHECK(pair.by_hand(dial_links(parts, ztunnel::PodView::beginning_crowd + 1, kept)));
+    CHECK_FALSE(pair.server->view.crowded());
+}
+
+TEST_CASE("bytes that nobody takes are bounded: who adds to them is reset, who reads is not [S18]") {
+    ztunnel::Settings settings;
+    settings.held_of_pod_max = 600'000;
+    SimPair pair({.seed = 1}, Temper::late, settings);
+    Server deaf;
+    const Address deaf_at{server_ip, 9000};
+    check(pair.servers.start(serve_deaf(pair.servers, pair.server->where, deaf_at, deaf)));
+    auto bulk = visits_of(8, 3'000'000);
+    for (Visit& each : bulk) pair.start(each, pair.client->where, deaf_at);
+    pair.pass(10s);
+    const std::uint64_t cut = pair.refusals(1, Direction::inbound, Reason::limit);
+    CHECK(cut >= 1);
+    CHECK(cut < 8);
+    Visit small;
+    small.sent = payload(2, 1000);
+    pair.start(small);
+    REQUIRE(pair.run(1h, [&] { return small.done; }));
+    CHECK(whole(Temper::late, small));
+    CHECK(pair.close());
+}
+
 // ---- the end of a pod ----
 
 TEST_CASE("a pod that is removed is cut at once, and says why [R-15]") {

@@ -160,7 +160,7 @@ TEST_CASE("without a certificate nothing is dialled [H-10]") {
 
 TEST_CASE("a pod's connections are capped [S21]") {
     ztunnel::Settings settings;
-    settings.connections_max = 2;
+    settings.sockets_max = 2;
     SimPair pair({.seed = 1}, Temper::late, settings);
     auto visits = visits_of(4, 300'000);
     pair.start(visits);

@@ -200,7 +200,39 @@ io::Task<void> run_deed(ByHand& stage, Deed deed, std::size_t& requests) {
     std::ignore = co_await misbehave(stage, deed, requests);
 }
 
+// Lets everybody in and sends them away before they can ask for anything.
+io::Task<Result<Done>> send_away(ByHand& stage, std::size_t& links) {
+    const PeerParts parts = stage.parts();
+    CO_TRY(io::Listener listener, io::Listener::open(parts.loop, stage.where, {stage.ip, 15008}, {}));
+    std::vector<std::unique_ptr<SimPeer>> peers;
+    for (;;) {
+        CO_TRY(auto peer, co_await accept_by_hand(parts, listener));
+        ++links;
+        peer->engine.goaway(h2::Code::no_error);
+        CO_TRY_DONE(co_await peer->flush());
+        peers.push_back(std::move(peer));
+    }
+}
+
+io::Task<void> run_sending_away(ByHand& stage, std::size_t& links) {
+    std::ignore = co_await send_away(stage, links);
+}
+
 }  // namespace
+
+TEST_CASE("a peer that sends every link away is not dialled for ever [H-37, S21]") {
+    ByHand stage;
+    std::size_t dialled = 0;
+    check(stage.pair.servers.start(run_sending_away(stage, dialled)));
+    Visit one;
+    one.sent = payload(1, 100);
+    stage.pair.start(one, stage.pair.client->where, {stage.ip, 80});
+    REQUIRE(stage.pair.run());
+    CHECK_FALSE(one.clean);
+    CHECK(dialled >= 1);
+    CHECK(dialled <= 2);
+    CHECK(stage.pair.refusals(0, Direction::outbound, Reason::h2_going_away) == 1);
+}
 
 TEST_CASE("a CONNECT that is never answered is given up [H-28] [W-2]") {
     ByHand stage;

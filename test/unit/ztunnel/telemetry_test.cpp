@@ -217,3 +217,19 @@ TEST_CASE("live connections can be listed [A-5] [R-13]") {
     CHECK(in[0].next_hop == server_at);
     REQUIRE(pair.run());
 }
+
+TEST_CASE("what peers say of themselves makes so many series and no more, each of bounded size [M-2, S21]") {
+    Registry registry;
+    ztunnel::Telemetry telemetry(registry);
+    auto say = [&](const std::string& name) {
+        (void)telemetry.flow({.direction = ztunnel::Direction::inbound, .baggage = "service.name=" + name});
+    };
+    for (std::size_t i = 0; i < 2 * ztunnel::Telemetry::baggages_max; ++i) say("app" + std::to_string(i));
+    say(std::string(60'000, 'x'));
+    const std::string metrics = registry.render();
+    CHECK(metrics.find("source_app=\"app0\"") != std::string::npos);
+    CHECK(metrics.find("source_app=\"app511\"") != std::string::npos);
+    CHECK(metrics.find("source_app=\"app512\"") == std::string::npos);
+    CHECK(metrics.find("xxxx") == std::string::npos);
+    CHECK(telemetry.flows() == ztunnel::Telemetry::baggages_max + 1);
+}
