@@ -5,7 +5,7 @@
 namespace culvert {
 
 // A switch without default: a new reason without a word does not compile.
-std::string_view word(Reason reason) {
+std::string_view word(Reason reason) {  // tidy: one line a reason
     switch (reason) {
     case Reason::none: return "none";
     case Reason::internal: return "internal";
