@@ -175,7 +175,7 @@ private:
     tls::Alert alert_{};        // of a record that did not open
     bool pinging_ : 1 = false;  // an answer is awaited
     bool ticking_ : 1 = false;
-    bool paused_ : 1 = false;   // everything that arrives still counts, nothing more is said
+    bool paused_ : 1 = false;  // everything that arrives still counts, nothing more is said
     bool carried_ : 1 = false;
     bool closing_ : 1 = false;  // close_notify went; the rest of what the peer says is read and dropped
 };

@@ -312,7 +312,7 @@ class Deliver(unittest.TestCase):
                     self.node.connect(ip, 8081)
                     self.app.accept(probed)
             self.assertTrue(self.app.accepts_nothing(listener))
-            self.assertIn("does not listen", self.lab.pod_status("p11")["reason"])
+            lab.wait_until("status says so", lambda: "does not listen" in self.lab.pod_status("p11")["reason"])
         finally:
             self.zt.reopen("p11")
 
