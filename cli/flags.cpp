@@ -123,7 +123,9 @@ std::string completion_script() {
     // The flags of a program are those that its own help names.
     return R"sh(_culvert() {
   local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words=
-  local flags="$("$1" --help 2>/dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)"
+  local command=
+  case "${COMP_WORDS[1]}" in precheck|uninstall|validate|status) command="${COMP_WORDS[1]}" ;; esac
+  local flags="$("$1" $command --help 2>/dev/null </dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)"
   case "${1##*/} $before" in
     'culvert -o'|'culvert --output') words="table json" ;;
     *' -o'|*' --output') words="text json" ;;

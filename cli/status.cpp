@@ -81,6 +81,14 @@ void find_in_agent(const Answers& answers, Findings& all) {
         if (controller_said(answers, message)) continue;
         findings.push_back({"agent", std::move(message), problem["fix"].text()});
     }
+    const std::string controller = status["controller"]["address"].text();
+    if (answers.controller && !controller.empty() && !agent_hears_controller(answers))
+        findings.push_back(
+            {"agent",
+             "is not in sync with the controller " + controller +
+                 ": other nodes may not know which pods here are in the mesh",
+             "its log says why: a token that ended, a root certificate of another controller, an "
+             "address that does not answer"});
     for (const Json& pod : status["pods"].items())
         if (pod["wanted"].is_true() && !pod["enrolled"].is_true())
             findings.push_back({pod["namespace"].text() + "/" + pod["name"].text(),

@@ -192,6 +192,8 @@ Result<Done> add_metadata(const Endpoint& endpoint, grpc::ClientContext& context
         std::string token = endpoint.token;
         if (is_file(token)) {
             TRY(token, read_file(endpoint.token));
+        } else if (token.starts_with('/') || token.starts_with('.')) {
+            return refuse(Reason::bad_configuration, "there is no token file " + token);
         }
         while (!token.empty() && (token.back() == '\n' || token.back() == ' ')) token.pop_back();
         if (!token.empty() && !printable(token))

@@ -104,6 +104,11 @@ TEST_CASE("a controller whose status is elsewhere is no alarm while the agent he
     CHECK(report_status(answers).healthy);
     answers.agent = json(R"({"pods":[],"controller":{"in_sync":false}})");
     CHECK_FALSE(report_status(answers).healthy);
+    answers.controller = json(R"({"nodes":[],"problems":[]})");
+    CHECK(report_status(answers).healthy);  // an agent that tells nobody
+    answers.agent = json(R"({"pods":[],"controller":{"address":"10.0.0.1:15012","in_sync":false}})");
+    CHECK(report_status(answers).text.find("is not in sync with the controller 10.0.0.1:15012") !=
+          std::string::npos);
 }
 
 TEST_CASE("a ztunnel that lost its agent is not called one that refuses", "[cli]") {
