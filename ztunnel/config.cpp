@@ -17,26 +17,35 @@ struct Variable {
     std::string_view name, fallback, meaning;
 };
 
-// docs and --help in one place; the order is the reader's.
+// Every variable that is read, with its default: nothing else is looked up. --help prints it; the order is
+// the reader's.
 constexpr std::array variables = {
     Variable{"NODE_NAME", "", "this node's name: pods of this node are served"},
+    Variable{"INSTANCE_IP", "", "this process's address, for the controller"},
+    Variable{"POD_NAME", "", "this process's pod, for the controller"},
+    Variable{"POD_NAMESPACE", "", "that pod's namespace"},
     Variable{"NETWORK", "", "the network that this node belongs to"},
-    Variable{"CLUSTER_ID", "Kubernetes", "name of the cluster (ISTIO_META_CLUSTER_ID wins)"},
+    Variable{"ISTIO_META_CLUSTER_ID", "", "name of the cluster; else CLUSTER_ID"},
+    Variable{"CLUSTER_ID", "Kubernetes", "name of the cluster"},
     Variable{"CLUSTER_DOMAIN", "cluster.local", "domain of services"},
     Variable{"TRUST_DOMAIN", "cluster.local", "of pods that the controller has not described yet"},
     Variable{"XDS_ADDRESS", "https://localhost:15012", "the controller's discovery; https://HOST:PORT"},
-    Variable{"CA_ADDRESS", "XDS_ADDRESS", "the controller's certificates"},
+    Variable{"KUBERNETES_SERVICE_HOST", "",
+             "set: XDS_ADDRESS is https://istiod.istio-system.svc:15012 unless given"},
+    Variable{"CA_ADDRESS", "", "the controller's certificates; else XDS_ADDRESS"},
     Variable{"XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem",
              "roots that the controller must chain to: path, SYSTEM or PEM"},
-    Variable{"CA_ROOT_CA", "XDS_ROOT_CA", "the same for certificates"},
+    Variable{"CA_ROOT_CA", "", "the same for certificates; else XDS_ROOT_CA"},
     Variable{"ALT_XDS_HOSTNAME", "", "another name that the controller's certificate may have"},
-    Variable{"ALT_CA_HOSTNAME", "", "the same for certificates"},
+    Variable{"ALT_CA_HOSTNAME", "", "the same for certificates; else ALT_XDS_HOSTNAME"},
+    Variable{"XDS_HEADER_", "", "and a name: a header of every discovery call"},
+    Variable{"CA_HEADER_", "", "and a name: a header of every certificate call"},
     Variable{"AUTH_TOKEN", "./var/run/secrets/tokens/istio-token",
              "this node's token: path, or the token itself"},
     Variable{"SECRET_TTL", "24h", "lifetime asked for certificates; renewed at half of it"},
     Variable{"INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the agent (ZDS)"},
     Variable{"INPOD_PORT_REUSE", "true", "let an old and a new ztunnel listen at once"},
-    Variable{"PACKET_MARK", "", "mark of sockets in pods, under Istio's CNI"},
+    Variable{"PACKET_MARK", "0", "mark of sockets in pods, under Istio's CNI"},
     Variable{"IPV6_ENABLED", "true", "listen on IPv6"},
     Variable{"PREFERED_SERVICE_NAMESPACE", "", "whose service wins when several share a host name"},
     Variable{"ISTIO_META_DNS_CAPTURE", "true", "answer captured DNS"},
@@ -44,7 +53,7 @@ constexpr std::array variables = {
     Variable{"POOL_MAX_STREAMS_PER_CONNECTION", "100", "tunnels of one link"},
     Variable{"POOL_UNUSED_RELEASE_TIMEOUT", "5m", "a link without a tunnel is released after this"},
     Variable{"CONNECTION_TERMINATION_DEADLINE", "", "how long open connections may go on after SIGTERM"},
-    Variable{"TERMINATION_GRACE_PERIOD_SECONDS", "", "else derived from this: less 5 s; unset: 5 s"},
+    Variable{"TERMINATION_GRACE_PERIOD_SECONDS", "0", "else derived from this: less 5 s; 0: 5 s"},
     Variable{"ZTUNNEL_WORKER_THREADS", "auto",
              "loops: a number, N% of the CPUs, 0 = all; auto: a quarter, at least 2"},
     Variable{"ADMIN_ADDR", "127.0.0.1:15000", "admin port"},
@@ -52,32 +61,61 @@ constexpr std::array variables = {
     Variable{"READINESS_ADDR", "[::]:15021", "readiness port"},
     Variable{"RUST_LOG", "info", "log filter: info, or info,access=debug,xds=trace"},
     Variable{"LOG_FORMAT", "plain", "plain or json"},
-    Variable{"CULVERT_RESOLVERS", "/etc/resolv.conf",
-             "name servers for what the mesh does not know: ADDRESS:PORT,..."},
+    Variable{"CULVERT_RESOLVERS", "",
+             "name servers for what the mesh does not know: ADDRESS:PORT,...; else /etc/resolv.conf"},
     Variable{"CULVERT_MESH_RANGES", "",
              "CIDRs, comma separated: an unknown address in them is refused, never plain TCP"},
     Variable{"CULVERT_EXTERNAL_RANGES", "", "CIDRs that are outside the mesh all the same"},
     Variable{"CULVERT_TLS_SUITES", "", "TLS_AES_128_GCM_SHA256: only that suite (benches)"},
     Variable{"CULVERT_TLS_GROUPS", "X25519:P-256:P-384", "key exchange groups, in order"},
+    Variable{"TLS12_ENABLED", "", "not carried by this version: empty or false"},
+    Variable{"COMPLIANCE_POLICY", "", "not carried by this version: empty"},
+    Variable{"CRL_PATH", "", "not carried by this version: empty"},
 };
+
+const Variable& variable(std::string_view name) {
+    auto at = std::ranges::find(variables, name, &Variable::name);
+    check(at != variables.end());  // read without being listed
+    return *at;
+}
+
+std::string lower(std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
 
 // Reads variables; the first complaint is kept and ends in the Result.
 class Reader {
 public:
     explicit Reader(const Environment& environment) : environment_(environment) {}
 
-    std::string text(std::string_view name, std::string_view fallback = {}) const {
+    // What stands in the environment, or ""; text(): or the default.
+    std::string given(std::string_view name) const {
+        check(variable(name).name == name);
         auto at = environment_.find(name);
-        return std::string(at == environment_.end() || at->second.empty() ? fallback
-                                                                          : std::string_view(at->second));
+        return at == environment_.end() ? "" : at->second;
     }
-    bool boolean(std::string_view name, bool fallback) {
-        std::string value = text(name, fallback ? "true" : "false");
+    std::string text(std::string_view name) const {
+        std::string value = given(name);
+        return value.empty() ? std::string(variable(name).fallback) : value;
+    }
+    std::string text_or(std::string_view name, std::string_view derived) const {
+        std::string value = given(name);
+        return value.empty() ? std::string(derived) : value;
+    }
+    bool boolean(std::string_view name) {
+        std::string value = lower(text(name));
         if (value != "true" && value != "false") complain(name, value, "true or false");
         return value == "true";
     }
-    std::uint64_t number(std::string_view name, std::uint64_t fallback, std::uint64_t max) {
-        std::string value = text(name, std::to_string(fallback));
+    bool second_of(std::string_view name, std::string_view first, std::string_view second) {
+        std::string value = text(name);
+        if (value != first && value != second) complain(name, value, fmt::format("{} or {}", first, second));
+        return value == second;
+    }
+    std::uint64_t number(std::string_view name, std::uint64_t max) {
+        std::string value = text(name);
         std::uint64_t out = 0;
         auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
         if (error != std::errc{} || end != value.data() + value.size() || out > max)
@@ -85,9 +123,8 @@ public:
         return out;
     }
     // "10s", "5m", "1h", "1h30m", "250ms".
-    Duration duration(std::string_view name, Duration fallback) {
+    Duration duration(std::string_view name) {
         std::string value = text(name);
-        if (value.empty()) return fallback;
         Duration total{};
         std::string_view rest = value;
         while (!rest.empty()) {
@@ -101,15 +138,15 @@ public:
                                                     : 0s;
             if (error != std::errc{} || unit == 0s || count > 1'000'000) {
                 complain(name, value, "a duration such as 10s, 5m or 1h30m");
-                return fallback;
+                return total;
             }
             total += count * unit;
             rest.remove_prefix(rest.starts_with("ms") ? 2 : 1);
         }
         return total;
     }
-    Address address(std::string_view name, std::string_view fallback) {
-        std::string value = text(name, fallback);
+    Address address(std::string_view name) {
+        std::string value = text(name);
         std::string spelled = value.starts_with("localhost:") ? "127.0.0.1" + value.substr(9) : value;
         auto parsed = Address::parse(spelled);
         if (!parsed) complain(name, value, "ADDRESS:PORT, such as 127.0.0.1:15000 or [::]:15020");
@@ -142,19 +179,13 @@ private:
     std::string complaint_;
 };
 
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
 xds::Endpoint endpoint(Reader& read, const Environment& environment, std::string_view kind,
                        const xds::Endpoint& fallback) {
     std::string prefix = std::string(kind) + "_HEADER_";
     xds::Endpoint out = fallback;
-    out.address = read.text(std::string(kind) + "_ADDRESS", fallback.address);
-    out.root_ca = read.text(std::string(kind) + "_ROOT_CA", fallback.root_ca);
-    out.alternative_name = read.text("ALT_" + std::string(kind) + "_HOSTNAME", fallback.alternative_name);
+    out.address = read.text_or(std::string(kind) + "_ADDRESS", fallback.address);
+    out.root_ca = read.text_or(std::string(kind) + "_ROOT_CA", fallback.root_ca);
+    out.alternative_name = read.text_or("ALT_" + std::string(kind) + "_HOSTNAME", fallback.alternative_name);
     for (const auto& [name, value] : environment) {
         if (!name.starts_with(prefix)) continue;
         out.headers.emplace_back(lower(name.substr(prefix.size())), value);
@@ -178,34 +209,37 @@ std::vector<Address> resolvers_of(std::string_view resolv_conf) {
 
 // wire.md 8.1 and 9: what the grace period leaves after the orchestrator's own delays.
 Duration drain_time(Reader& read) {
-    std::uint64_t grace = read.number("TERMINATION_GRACE_PERIOD_SECONDS", 0, 86'400);
+    std::uint64_t grace = read.number("TERMINATION_GRACE_PERIOD_SECONDS", 86'400);
     Duration derived =
         grace == 0 ? 5s
                    : std::chrono::seconds(std::max<std::uint64_t>(grace > 10 ? grace - 5 : grace - 1, 1));
-    return read.duration("CONNECTION_TERMINATION_DEADLINE", derived);
+    return read.given("CONNECTION_TERMINATION_DEADLINE").empty()
+               ? derived
+               : read.duration("CONNECTION_TERMINATION_DEADLINE");
 }
 
 void read_settings(Reader& read, Settings& settings) {
     settings.around.network = read.text("NETWORK");
-    settings.around.cluster_domain = read.text("CLUSTER_DOMAIN", "cluster.local");
+    settings.around.cluster_domain = read.text("CLUSTER_DOMAIN");
     settings.around.preferred_service_namespace = read.text("PREFERED_SERVICE_NAMESPACE");
     settings.around.mesh_ranges =
         read.list<Cidr>("CULVERT_MESH_RANGES", "CIDRs such as 10.0.0.0/8, comma separated");
     settings.around.external_ranges =
         read.list<Cidr>("CULVERT_EXTERNAL_RANGES", "CIDRs such as 10.9.0.0/16, comma separated");
-    settings.cluster = read.text("ISTIO_META_CLUSTER_ID", read.text("CLUSTER_ID", "Kubernetes"));
+    settings.cluster = read.text_or("ISTIO_META_CLUSTER_ID", read.text("CLUSTER_ID"));
     settings.node = read.text("NODE_NAME");
-    settings.trust_domain = read.text("TRUST_DOMAIN", "cluster.local");
-    settings.response_baggage = read.boolean("ENABLE_RESPONSE_BAGGAGE", true);
-    settings.streams_per_link_max = read.number("POOL_MAX_STREAMS_PER_CONNECTION", 100, 1000);
-    settings.idle_release = read.duration("POOL_UNUSED_RELEASE_TIMEOUT", 5min);
+    settings.trust_domain = read.text("TRUST_DOMAIN");
+    settings.response_baggage = read.boolean("ENABLE_RESPONSE_BAGGAGE");
+    settings.streams_per_link_max = read.number("POOL_MAX_STREAMS_PER_CONNECTION", 1000);
+    settings.idle_release = read.duration("POOL_UNUSED_RELEASE_TIMEOUT");
 }
 
 void read_doors(Reader& read, Config& config) {
-    config.doors.ipv6 = read.boolean("IPV6_ENABLED", true);
-    config.doors.reuse_port = read.boolean("INPOD_PORT_REUSE", true);
-    config.doors.mark = static_cast<std::uint32_t>(read.number("PACKET_MARK", 0, 0xffffffff));
+    config.doors.ipv6 = read.boolean("IPV6_ENABLED");
+    config.doors.reuse_port = read.boolean("INPOD_PORT_REUSE");
+    config.doors.mark = static_cast<std::uint32_t>(read.number("PACKET_MARK", 0xffffffff));
     config.doors.announce = config.doors.mark == 0;  // a mark means Istio's rules, not our agent
+    config.settings.around.capture_ports = config.doors.announce;
 }
 
 void read_tls(Reader& read, Config& config) {
@@ -213,7 +247,7 @@ void read_tls(Reader& read, Config& config) {
     if (!suites.empty() && suites != "TLS_AES_128_GCM_SHA256")
         read.complain("CULVERT_TLS_SUITES", suites, "TLS_AES_128_GCM_SHA256, or nothing for both suites");
     config.profile.aes_128_only = !suites.empty();
-    config.profile.groups = read.text("CULVERT_TLS_GROUPS", config.profile.groups);
+    config.profile.groups = read.text("CULVERT_TLS_GROUPS");
     for (auto name : {"TLS12_ENABLED", "COMPLIANCE_POLICY", "CRL_PATH"})
         if (std::string value = read.text(name); !value.empty() && value != "false")
             read.complain(name, value,
@@ -240,16 +274,16 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
     read_doors(read, config);
     read_tls(read, config);
 
-    xds::Endpoint defaults{.address = "https://localhost:15012",
-                           .root_ca = "./var/run/secrets/istio/root-cert.pem",
-                           .token = read.text("AUTH_TOKEN", "./var/run/secrets/tokens/istio-token"),
+    bool kubernetes = !read.given("KUBERNETES_SERVICE_HOST").empty();
+    xds::Endpoint defaults{.address = kubernetes ? "https://istiod.istio-system.svc:15012"
+                                                 : read.text("XDS_ADDRESS"),
+                           .root_ca = read.text("XDS_ROOT_CA"),
+                           .token = read.text("AUTH_TOKEN"),
                            .cluster = config.settings.cluster};
     std::error_code failed;
-    if (std::string token = read.text("AUTH_TOKEN");
+    if (std::string token = read.given("AUTH_TOKEN");
         (token.starts_with('/') || token.starts_with('.')) && !std::filesystem::exists(token, failed))
         read.complain("AUTH_TOKEN", token, "a file that exists, or the token itself");
-    if (environment.contains("KUBERNETES_SERVICE_HOST"))
-        defaults.address = "https://istiod.istio-system.svc:15012";
     config.discovery = endpoint(read, environment, "XDS", defaults);
     xds::Endpoint same = config.discovery;
     same.headers.clear();
@@ -260,20 +294,20 @@ Result<Config> read_config(const Environment& environment, const Machine& machin
                          .pod_namespace = read.text("POD_NAMESPACE"),
                          .node_name = config.settings.node,
                          .environment = {environment.begin(), environment.end()}};
-    config.secret_ttl = std::chrono::duration_cast<std::chrono::seconds>(read.duration("SECRET_TTL", 24h));
-    config.zds_path = read.text("INPOD_UDS", config.zds_path);
+    config.secret_ttl = std::chrono::duration_cast<std::chrono::seconds>(read.duration("SECRET_TTL"));
+    config.zds_path = read.text("INPOD_UDS");
     config.doors.resolvers = read.list<Address>("CULVERT_RESOLVERS", "ADDRESS:PORT, comma separated");
     if (config.doors.resolvers.empty()) config.doors.resolvers = resolvers_of(machine.resolv_conf);
-    config.doors.dns = lower(read.text("ISTIO_META_DNS_CAPTURE", "true")) == "true";  // D-1
-    std::string threads = read.text("ZTUNNEL_WORKER_THREADS", "auto");
+    config.doors.dns = read.boolean("ISTIO_META_DNS_CAPTURE");  // D-1
+    std::string threads = read.text("ZTUNNEL_WORKER_THREADS");
     config.workers = worker_threads(threads, machine.cpus);
     if (config.workers == 0)
         read.complain("ZTUNNEL_WORKER_THREADS", threads, "a number, N% of the CPUs, or auto");
     config.drain = drain_time(read);
-    config.admin = read.address("ADMIN_ADDR", "127.0.0.1:15000");
-    config.stats = read.address("STATS_ADDR", "[::]:15020");
-    config.readiness = read.address("READINESS_ADDR", "[::]:15021");
-    config.log = {.json = read.text("LOG_FORMAT") == "json", .filter = read.text("RUST_LOG", "info")};
+    config.admin = read.address("ADMIN_ADDR");
+    config.stats = read.address("STATS_ADDR");
+    config.readiness = read.address("READINESS_ADDR");
+    config.log = {.json = read.second_of("LOG_FORMAT", "plain", "json"), .filter = read.text("RUST_LOG")};
     TRY_DONE(read.verdict());
     return config;
 }

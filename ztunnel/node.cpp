@@ -134,6 +134,9 @@ Result<Done> Node::start() {
         loop_.run();
     });
     xds_executor_.post([this] { feed_->start(); });
+    if (config_.settings.around.mesh_ranges.empty())
+        log::warn("node", "CULVERT_MESH_RANGES is not set: a pod that the controller has not named yet is "
+                          "reached in plain TCP, like any address outside the mesh");
     log::info("node", "started",
               {log::text("node", config_.settings.node), log::text("controller", config_.discovery.address),
                log::number("workers", config_.workers)});

@@ -107,6 +107,21 @@ TEST_CASE("a malformed value is refused with its variable, its text and what is 
     }
 }
 
+TEST_CASE("what says yes or no, or names a format, is nothing else", "[config]") {
+    for (const char* name : {"ISTIO_META_DNS_CAPTURE", "IPV6_ENABLED", "LOG_FORMAT"}) {
+        auto refused = read({{name, "xml"}});
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().text.starts_with(std::string(name) + "='xml': expected "));
+    }
+    CHECK(read({{"LOG_FORMAT", "json"}})->log.json);
+    CHECK_FALSE(read({{"IPV6_ENABLED", "False"}})->doors.ipv6);
+}
+
+TEST_CASE("ports of capture are left alone where the agent is ours [S8]", "[config]") {
+    CHECK(read({})->settings.around.is_ztunnel_port(15104));
+    CHECK_FALSE(read({{"PACKET_MARK", "1337"}})->settings.around.is_ztunnel_port(15104));
+}
+
 TEST_CASE("the help names every variable once", "[config]") {
     std::string help = config_help();
     for (auto name : {"XDS_ADDRESS", "SECRET_TTL", "CULVERT_RESOLVERS", "LOG_FORMAT"})

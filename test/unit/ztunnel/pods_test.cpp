@@ -2,7 +2,7 @@
 // drain and close. Also built by the tsan preset.
 #include "lib/io/netns.h"
 #include "lib/io/uring.h"
-#include "test/support/manual_executor.h"
+#include "lib/xds/executor.h"
 #include "test/support/netns.h"
 #include "ztunnel/call.h"
 #include "ztunnel/certs.h"
@@ -25,8 +25,9 @@ using ztunnel::Pods;
 
 namespace {
 
-struct NoCa final : xds::CaTransport {
-    void sign(xds::SignRequest, xds::SignAnswer answer) override { answer(refuse(Reason::ca_rejected)); }
+// Never answers, so that a handshake stays where it is.
+struct SilentCa final : xds::CaTransport {
+    void sign(xds::SignRequest, xds::SignAnswer) override {}
 };
 
 io::Task<void> tell(io::Task<Result<Done>> task, std::promise<Result<Done>>& told) {
@@ -53,6 +54,7 @@ public:
         control_.post_message([this] { control_.stop(); });
         thread_.join();
         for (auto& worker : workers_) worker->stop();
+        certificates_.stop();
     }
     // What a task on the control loop returns, waited for here.
     template <class F> Result<Done> run(F task) {
@@ -110,8 +112,8 @@ public:
     std::unique_ptr<Pods> pods;
 
 private:
-    ManualExecutor certificates_;
-    NoCa ca_;
+    xds::ThreadExecutor certificates_{"xds", system_clock()};
+    SilentCa ca_;
     ztunnel::Settings settings_;
     ztunnel::Certs certs_{certificates_, ca_, {}, metrics};
     std::array<std::unique_ptr<ztunnel::Worker>, 2> workers_;
