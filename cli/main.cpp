@@ -16,9 +16,11 @@ int print(const std::string& text, int code = 0) {
 
 int show_status(const cli::Command& command) {
     auto agent = cli::get_json(command.ports.agent, "/status");
-    Address controller = command.ports.controller;
-    if (agent && !command.controller_given) controller = cli::controller_beside(*agent, controller);
-    cli::Answers answers{cli::get_json(controller, "/status"), std::move(agent),
+    auto controller = cli::get_json(command.ports.controller, "/status");
+    // Not on this host, and nobody said where: the agent knows whom it reports to.
+    if (!controller && agent && !command.controller_given)
+        controller = cli::get_json(cli::controller_beside(*agent, command.ports.controller), "/status");
+    cli::Answers answers{std::move(controller), std::move(agent),
                          cli::get_json(command.ports.ztunnel, "/config_dump"),
                          cli::get(command.ports.ready, "/healthz/ready")};
     cli::Report report = cli::report_status(answers);
