@@ -3,6 +3,8 @@
 #include "lib/h1/parser.h"
 #include "lib/h1/writer.h"
 
+#include <algorithm>
+
 namespace culvert::control {
 namespace {
 
@@ -66,6 +68,31 @@ bool our_port_is_gone(const Error& error) {
 
 }  // namespace
 
+// A connection in its port's list; idle while it waits for a request.
+struct Server::Serving {
+    Serving(io::Loop& loop, Port& of) : port(of), waiting(loop) { port.serving.push_back(this); }
+    ~Serving() { std::erase(port.serving, this); }
+    Serving(const Serving&) = delete;
+    // To the end of the list: it has been idle for the shortest time.
+    void became_idle() {
+        std::erase(port.serving, this);
+        port.serving.push_back(this);
+        idle = true;
+    }
+    Port& port;
+    io::Scope waiting;
+    bool idle = false;
+};
+
+bool Server::Port::make_room() {
+    if (serving.size() < connections_max) return true;
+    auto oldest = std::ranges::find(serving, true, &Serving::idle);
+    if (oldest == serving.end()) return false;
+    (*oldest)->idle = false;
+    (*oldest)->waiting.cancel();
+    return true;
+}
+
 Result<std::uint16_t> Server::listen(Address at, Routes routes) {
     auto listener = io::Listener::open(loop_, io::own_namespace, at, {.reuse_port = false});
     if (!listener) {
@@ -74,7 +101,8 @@ Result<std::uint16_t> Server::listen(Address at, Routes routes) {
         return std::unexpected(std::move(error));
     }
     TRY(Address local, listener->local());
-    ports_.push_back(std::make_unique<Port>(std::move(*listener), std::move(routes)));
+    ports_.push_back(
+        std::make_unique<Port>(std::move(*listener), std::move(routes), std::vector<Serving*>()));
     if (!scope_.start(accept_all(*ports_.back()))) {
         ports_.pop_back();
         return refuse(Reason::limit, "no memory to listen on " + at.to_string());
@@ -90,18 +118,21 @@ io::Task<Result<Done>> Server::accept_all(Port& port) {
             CO_TRY_DONE(co_await io::sleep(loop_, accept_pause));
             continue;
         }
-        if (connections_ >= connections_max) continue;  // the socket closes here
-        ++connections_;
-        if (!scope_.start(serve(port, std::move(*socket)))) --connections_;
+        // The socket closes where it is not served.
+        if (port.make_room()) std::ignore = scope_.start(serve(port, std::move(*socket)));
     }
 }
 
 io::Task<Result<Done>> Server::serve(Port& port, io::Socket socket) {
+    Serving serving(loop_, port);
     Inbox inbox;
     Result<Done> going = Done{};
     while (going) {
-        going = co_await io::within(loop_, idle_deadline, wait_for_bytes(socket, inbox));
+        serving.became_idle();
+        auto heard = io::within(loop_, idle_deadline, wait_for_bytes(socket, inbox));
+        going = co_await serving.waiting.run(std::move(heard));
         if (!going) break;
+        serving.idle = false;
         auto request = co_await io::within(loop_, request_deadline, read_request(socket, inbox));
         h1::Response response;
         h1::ResponseOptions options;
@@ -120,7 +151,6 @@ io::Task<Result<Done>> Server::serve(Port& port, io::Socket socket) {
         going = co_await io::within(loop_, send_deadline, send_all(socket, std::move(bytes)));
         if (!options.keep_alive) break;
     }
-    --connections_;
     co_return going;
 }
 

@@ -2,7 +2,8 @@
 // that a slow scrape never delays a byte of traffic. Answers are made by coroutines on that loop (routes.h):
 // what they show comes from snapshots, atomics and other loops that they ask; none may block.
 //
-// Bounds (docs/limits.md): connections_max connections a server; 2 s for a request head and its body
+// Bounds (docs/limits.md): connections_max connections a port, where one more ends the one that has been idle
+// longest, so that nobody keeps a probe out by doing nothing; 2 s for a request head and its body
 // (wire.md 8.2), 10 s to make its answer, 30 s for the next request on a kept connection; lib/h1's sizes. A
 // caller beyond them is closed, nothing else is disturbed.
 #pragma once
@@ -29,10 +30,13 @@ public:
     Result<std::uint16_t> listen(Address at, Routes routes);
 
 private:
+    struct Serving;
     // One port. Its address stays put: the tasks refer to it.
     struct Port {
         io::Listener listener;
         Routes routes;
+        std::vector<Serving*> serving;  // the one that has been idle longest comes first
+        bool make_room();
     };
     io::Task<Result<Done>> accept_all(Port& port);
     io::Task<Result<Done>> serve(Port& port, io::Socket socket);
@@ -40,7 +44,6 @@ private:
     io::Loop& loop_;
     io::Scope& scope_;
     std::vector<std::unique_ptr<Port>> ports_;
-    std::size_t connections_ = 0;
 };
 
 }  // namespace culvert::control
