@@ -61,6 +61,12 @@ public:
                more + "}\nspec: {nodeName: " + node + ", serviceAccountName: " + account + "}\n" +
                "status: {podIPs: [{ip: 10.0.0." + std::to_string(name[0]) + "}]}\n";
     }
+    // Reads on in its log until a line says so; an end without it is false.
+    bool logged(const std::string& what) {
+        while (auto line = child->line())
+            if (line->find(what) != line->npos) return true;
+        return false;
+    }
     void put(const std::string& name, const std::string& text) {
         std::ofstream(scratch.path("m/.draft")) << text;
         std::filesystem::rename(scratch.path("m/.draft"), scratch.path("m/" + name + ".yaml"));
@@ -197,6 +203,8 @@ TEST_CASE("a node gets the mesh, then only what a changed file changed, without 
     CHECK(node.received == 2);
     controller.put("p", policy);
     REQUIRE(node.sees([](const auto& d) { return d.policy("shop/p") != nullptr; }));
+    CHECK(controller.logged("AuthorizationPolicy shop/p is new"));
+    CHECK(controller.logged("added=1 changed=0 removed=0"));
     CHECK(node.received == 3);
     controller.put("a", Controller::pod("a", "n1", "web", ", labels: {app: new}"));
     REQUIRE(node.sees([](const auto& d) { return (*d.workload(pod_a))->canonical_name == "new"; }));
@@ -205,6 +213,7 @@ TEST_CASE("a node gets the mesh, then only what a changed file changed, without 
     controller.put("p", policy + "colour: red\n");
     REQUIRE(controller.happened.wait(
         [&] { return controller.get("/status").body.find("colour") != std::string::npos; }));
+    CHECK(controller.logged("colour: unknown field (the version before stays in force)"));
     std::filesystem::remove(controller.scratch.path("m/b.yaml"));
     REQUIRE(node.sees([](const auto& d) { return d.workloads() == 1; }));
     CHECK(node.received == 4);
