@@ -18,6 +18,7 @@ std::string_view word(Protocol protocol) {
 Connection::Connection(PodView& of, Direction towards)
     : pod(of), scope(of.shard().loop()), since(of.shard().loop().now()), direction(towards) {
     pod.shard().connections().add(*this);
+    pod.shard().look_later();
     pod.shard().telemetry().sockets_open(direction).add(1);
     pod.beginning(1);
     pod.count_sockets(1);

@@ -9,6 +9,7 @@
 #include "lib/base/ip.h"
 #include "lib/base/result.h"
 #include "lib/io/scope.h"
+#include "lib/io/socket.h"
 #include "ztunnel/telemetry.h"
 
 #include <cstdint>
@@ -50,6 +51,10 @@ public:
     std::uint64_t sent_bytes() const { return sent_bytes_; }
     std::uint64_t received_bytes() const { return received_bytes_; }
 
+    // The sockets whose silent end shard.h looks for; they stay where they are as long as the connection.
+    void watch(const io::Socket& app, const io::Socket* other = nullptr) { app_ = &app, other_ = other; }
+    bool broken() const { return is_broken(app_) || is_broken(other_); }
+
     // From here on it has labels: it counts as opened, and its end is one access line. Before that an end is
     // an early failure: a warning and the refusal counter only (L-1, M-8).
     void opened(FlowRef flow);
@@ -75,6 +80,9 @@ public:
 
 private:
     friend class Connections;
+    static bool is_broken(const io::Socket* socket) { return socket && socket->open() && socket->broken(); }
+    const io::Socket* app_ = nullptr;
+    const io::Socket* other_ = nullptr;
     Connection* before_ = nullptr;
     Connection* after_ = nullptr;
     FlowRef flow_;

@@ -24,9 +24,12 @@ struct Settings {
     Duration handshake = std::chrono::seconds(10);        // W-2, S21: TLS and HTTP/2, from accept or connect
     // W-2: the far side may take `connect` to dial its app, after its own waits.
     Duration connect_reply = std::chrono::seconds(20);
-    Duration idle_release = std::chrono::minutes(5);       // H-41
-    Duration ping_every = std::chrono::seconds(10);        // H-19
-    Duration ping_timeout = std::chrono::seconds(20);      // H-19
+    Duration idle_release = std::chrono::minutes(5);   // H-41
+    Duration ping_every = std::chrono::seconds(10);    // H-19
+    Duration ping_timeout = std::chrono::seconds(20);  // H-19
+    // How often connections are looked at whose app may have gone unheard: nobody reads from one that has
+    // sent FIN or waits for credit.
+    Duration look_for_gone = std::chrono::seconds(30);
     Duration client_bound_wait = std::chrono::seconds(1);  // S3: until the kernel confirms the real client
 
     // bounds

@@ -7,7 +7,10 @@ namespace culvert::ztunnel {
 
 Shard::Shard(const ShardParts& parts) : parts_(parts), telemetry_(parts.metrics) {}
 
-Shard::~Shard() { check(pods_.empty()); }
+Shard::~Shard() {
+    check(pods_.empty());
+    loop().disarm(*this);
+}
 
 void Shard::publish(mesh::DirectoryPtr directory) {
     mesh::DirectoryPtr before = std::exchange(directory_, std::move(directory));
@@ -22,6 +25,18 @@ void Shard::judge_again() {
             each.cut(Reason::policy_changed);
         }
     });
+}
+
+void Shard::look_later() {
+    if (!armed()) loop().arm(*this, loop().now() + settings().look_for_gone);
+}
+
+// A reset or a keepalive that found nobody shows at the socket, also while nobody reads from it.
+void Shard::due() {
+    connections_.for_each([](Connection& each) {
+        if (each.broken()) each.cut(Reason::reset);
+    });
+    if (connections_.size() != 0) look_later();
 }
 
 Shard::Reader::Reader(Shard& of) : shard(of), newer(of.loop()) { shard.readers_.push_back(this); }

@@ -51,7 +51,7 @@ struct ShardParts {
     Registry& metrics;
 };
 
-class Shard {
+class Shard final : io::Timer {
 public:
     explicit Shard(const ShardParts& parts);
     ~Shard();  // every PodView is gone
@@ -69,6 +69,8 @@ public:
     // The trusted roots of this identity changed: its links end, dialled and accepted (S16). A renewed
     // certificate under the same roots needs no call: links made with the old one end at its notAfter.
     void roots_changed(const mesh::Identity& identity);
+
+    void look_later();  // for connections whose app is gone (Settings::look_for_gone)
 
     io::Loop& loop() { return parts_.loop; }
     const Settings& settings() const { return parts_.settings; }
@@ -97,6 +99,7 @@ private:
         io::Event newer;
     };
     void judge_again();
+    void due() override;
 
     ShardParts parts_;
     mesh::DirectoryPtr directory_;

@@ -24,6 +24,7 @@ public:
         : connection_(connection), app_(std::move(app)), peer_(std::move(peer)),
           both_(connection.scope.loop()) {
         connection_.pod.count_sockets(1);
+        connection_.watch(app_, &peer_);
     }
     ~Splice() { connection_.pod.count_sockets(-1); }
     Splice(const Splice&) = delete;

@@ -57,6 +57,7 @@ void Tunnel::leave() {
 void Tunnel::start(io::Socket app) {
     connection_.settled();
     app_ = std::move(app);
+    connection_.watch(app_);
     if (!connection_.scope.start(from_app())) fail(Reason::limit);
     write_rest();
     shut_app_if_ended();

@@ -75,6 +75,7 @@ public:
     // client.
     virtual Result<Address> original_destination(int handle) = 0;
     virtual bool client_bound(int handle) = 0;
+    virtual bool broken(int handle) = 0;  // reset, or given up by its keepalive: seen without reading
 
     virtual const Clock& clock() const = 0;
     virtual Random& random() = 0;

@@ -182,6 +182,7 @@ public:
     Result<Address> peer(int handle) override;
     Result<Address> original_destination(int handle) override;
     bool client_bound(int handle) override;
+    bool broken(int handle) override;
 
     const Clock& clock() const override { return network_.clock_; }
     Random& random() override { return random_; }

@@ -290,4 +290,6 @@ Result<Address> SimDriver::original_destination(int handle) {
 
 bool SimDriver::client_bound(int handle) { return network_.socket(handle).client_bound; }
 
+bool SimDriver::broken(int handle) { return network_.socket(handle).reset; }
+
 }  // namespace culvert::io

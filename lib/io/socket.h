@@ -129,6 +129,7 @@ public:
     Result<Address> peer() const { return loop_->driver().peer(handle_); }
     Result<Address> original_destination() const { return loop_->driver().original_destination(handle_); }
     bool client_bound() const { return loop_->driver().client_bound(handle_); }
+    bool broken() const { return loop_->driver().broken(handle_); }
 
     // Before its first await there: an accepted socket goes to the loop that will serve it (decision 3).
     void move_to(Loop& loop) { loop_ = &loop; }

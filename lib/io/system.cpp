@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/uio.h>
 
 namespace culvert::io {
@@ -173,6 +174,11 @@ Result<Address> original_destination_of(int fd) {
     size = sizeof(sockaddr_in6);
     if (::getsockopt(fd, sol_ipv6, so_original_dst, &name, &size) == 0) return from_system(name);
     return refuse(Reason::no_original_destination, errno);
+}
+
+bool is_broken(int fd) {
+    pollfd look{.fd = fd, .events = 0, .revents = 0};
+    return poll(&look, 1, 0) == 1 && (look.revents & POLLERR) != 0;
 }
 
 bool client_bound_of(int fd) {

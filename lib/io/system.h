@@ -31,6 +31,7 @@ Result<Address> local_of(int fd);
 Result<Address> peer_of(int fd);
 Result<Address> original_destination_of(int fd);
 bool client_bound_of(int fd);
+bool is_broken(int fd);
 void reset_on_close_of(int fd);
 
 // A socket being prepared: one step after the other, none after the first that failed.

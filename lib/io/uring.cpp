@@ -130,6 +130,7 @@ public:
     Result<Address> peer(int handle) override { return peer_of(handle); }
     Result<Address> original_destination(int handle) override { return original_destination_of(handle); }
     bool client_bound(int handle) override { return client_bound_of(handle); }
+    bool broken(int handle) override { return is_broken(handle); }
 
     const Clock& clock() const override { return system_clock(); }
     Random& random() override { return random_; }

@@ -208,12 +208,13 @@ io::Task<void> run_first(Foreign& stage, First& first, bool until_reset) {
     std::ignore = co_await hear_first(stage, first, until_reset);
 }
 
-io::Task<void> connect_and_abort(io::Loop& loop, io::Namespace from, Address to) {
+io::Task<void> connect_and_abort(io::Loop& loop, io::Namespace from, Address to, bool fin_first = false) {
     auto dialling = io::connect(loop, from, to, {});
     auto socket = co_await dialling;
     if (!socket) co_return;
     const Buffer some = payload(1, 100);
     std::ignore = co_await socket->send(some);
+    if (fin_first) socket->shut_write();
     std::ignore = co_await io::sleep(loop, 1s);
     socket->reset_on_close();
 }
@@ -246,6 +247,18 @@ TEST_CASE("an app's abort travels as RST_STREAM(CONNECT_ERROR) [S17] [W-1] [H-33
         connect_and_abort(stage.pair.world.apps(), stage.pair.client->where, {foreign_ip, 80})));
     REQUIRE(stage.pair.run());
     stage.pair.pass(5s);
+    CHECK(first.reset_code == h2::Code::connect_error);
+}
+
+TEST_CASE("an app that is gone after its FIN is noticed, although nobody reads from it [S17, S21]") {
+    Foreign stage;
+    First first;
+    check(stage.pair.servers.start(run_first(stage, first, true)));
+    check(stage.pair.clients.start(
+        connect_and_abort(stage.pair.world.apps(), stage.pair.client->where, {foreign_ip, 80}, true)));
+    stage.pair.pass(20s);
+    CHECK(first.reset_code == h2::Code::no_error);
+    stage.pair.pass(20s);
     CHECK(first.reset_code == h2::Code::connect_error);
 }
 
