@@ -63,8 +63,7 @@ void add_serve(CLI::App& app, Command& command) {
         ->capture_default_str();
     app.add_option("--status", o.status,
                    "address of /status, /metrics and /healthz/ready; [::]:15014 for nodes and scrapers "
-                   "elsewhere, which "
-                   "anybody who reaches it may read then")
+                   "elsewhere, which anybody who reaches it may read then")
         ->transform(listen)
         ->capture_default_str();
     app.add_option("--serving-name", o.serving_names,

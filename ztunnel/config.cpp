@@ -92,8 +92,7 @@ public:
 
     // What stands in the environment, or ""; text(): or the default.
     std::string given(std::string_view name) const {
-        check(variable(name).name == name);
-        auto at = environment_.find(name);
+        auto at = environment_.find(variable(name).name);
         return at == environment_.end() ? "" : at->second;
     }
     std::string text(std::string_view name) const {

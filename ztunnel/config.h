@@ -19,7 +19,7 @@ namespace culvert::ztunnel {
 
 struct Config {
     Settings settings;
-    Doors doors;
+    DoorSettings doors;
     xds::Endpoint discovery;
     xds::Endpoint authority;
     xds::NodeFacts node_facts;

@@ -51,8 +51,9 @@ public:
     std::uint64_t sent_bytes() const { return sent_bytes_; }
     std::uint64_t received_bytes() const { return received_bytes_; }
 
-    // The sockets whose silent end shard.h looks for; they stay where they are as long as the connection.
-    void watch(const io::Socket& app, const io::Socket* other = nullptr) { app_ = &app, other_ = other; }
+    // The sockets from which nobody reads, or not always, so that shard.h looks for their end. They stay
+    // where they are until the next call.
+    void watch(const io::Socket* app, const io::Socket* other = nullptr) { app_ = app, other_ = other; }
     bool broken() const { return is_broken(app_) || is_broken(other_); }
 
     // From here on it has labels: it counts as opened, and its end is one access line. Before that an end is

@@ -20,6 +20,14 @@ io::Task<Result<Done>> client_bound(io::Loop& loop, const io::Socket& app, Durat
 
 }  // namespace
 
+io::Task<Result<io::Socket>> dial(PodView& pod, Address to, io::ConnectOptions options) {
+    io::Loop& loop = pod.shard().loop();
+    auto connecting = io::connect(loop, pod.info().where, to, options);
+    auto socket = co_await io::within(loop, pod.shard().settings().connect, std::move(connecting));
+    if (!socket && socket.error().reason == Reason::timed_out) co_return refuse(Reason::connect_timed_out);
+    co_return socket;
+}
+
 io::Task<Result<io::Socket>> dial_app(const Connection& connection) {
     const PodInfo& pod = connection.pod.info();
     const Settings& settings = connection.pod.shard().settings();
@@ -27,9 +35,7 @@ io::Task<Result<io::Socket>> dial_app(const Connection& connection) {
     io::ConnectOptions options;
     if (pod.real_client) options.real_client = connection.source;
     options.from_loopback = pod.real_client;
-    auto dialling = io::connect(loop, pod.where, connection.next_hop, options);
-    auto app = co_await io::within(loop, settings.connect, std::move(dialling));
-    if (!app && app.error().reason == Reason::timed_out) co_return refuse(Reason::connect_timed_out);
+    auto app = co_await dial(connection.pod, connection.next_hop, options);
     if (!app || !pod.real_client) co_return app;
     auto bound = co_await client_bound(loop, *app, settings.client_bound_wait);
     if (bound) co_return app;

@@ -2,6 +2,7 @@
 
 #include "bpf/abi.h"
 #include "lib/base/log.h"
+#include "ztunnel/listening.h"
 
 #include <algorithm>
 
@@ -18,10 +19,6 @@ constexpr Duration stream_idle = 5s;    // D-2
 constexpr std::size_t length_size = 2;  // RFC 1035 4.2.2: the length in front of a message on a stream
 constexpr std::size_t receive_max = 16u << 10;
 constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what is queued waits in the kernel
-
-bool ends_listening(const Error& error) {
-    return error.reason == Reason::cancelled || error.reason == Reason::internal;
-}
 
 std::string type_word(std::uint16_t type) {
     if (type == static_cast<std::uint16_t>(dns::Type::a)) return "a";
@@ -72,23 +69,19 @@ DnsServer::DnsServer(PodView& pod, const DnsOptions& options, Registry& metrics)
 
 DnsServer::~DnsServer() = default;
 
-// S8: an app may hold the usual port. With our agent it is the role that steers, so any port will do.
 Result<Done> DnsServer::start() {
     const std::uint32_t role = options_.announce ? CV_ROLE_DNS : 0;
     const io::DatagramOptions receiving{
         .role = role, .reuse_port = options_.reuse_port, .mark = options_.mark};
     const io::ListenOptions listening{.role = role, .reuse_port = options_.reuse_port, .mark = options_.mark};
-    auto any_port = [this](const Error& error) { return options_.announce && error.detail == EADDRINUSE; };
     const io::Namespace where = pod_.info().where;
     const Ip any = options_.ipv6 ? Ip() : Ip::v4(0);
-    auto datagrams = io::Datagram::open(loop_, where, {any, options_.port}, receiving);
-    if (!datagrams && any_port(datagrams.error()))
-        datagrams = io::Datagram::open(loop_, where, {any, 0}, receiving);
-    TRY(datagrams_, std::move(datagrams));
-    auto listener = io::Listener::open(loop_, where, {any, options_.port}, listening);
-    if (!listener && any_port(listener.error()))
-        listener = io::Listener::open(loop_, where, {any, 0}, listening);
-    TRY(listener_, std::move(listener));
+    TRY(datagrams_, open_at_any(options_.port, options_.announce, [&](std::uint16_t port) {
+            return io::Datagram::open(loop_, where, {any, port}, receiving);
+        }));
+    TRY(listener_, open_at_any(options_.port, options_.announce, [&](std::uint16_t port) {
+            return io::Listener::open(loop_, where, {any, port}, listening);
+        }));
     if (!scope_.start(receive(), accept())) return refuse(Reason::limit);
     return Done{};
 }
@@ -130,7 +123,7 @@ io::Task<void> DnsServer::answer_datagram(Buffer message, Address from, Ip local
 io::Task<void> DnsServer::accept() {
     for (;;) {
         auto client = co_await listener_.accept();
-        if (!client && ends_listening(client.error())) co_return;
+        if (!client && io::Listener::is_over(client.error())) co_return;
         if (!client) {
             auto slept = co_await io::sleep(loop_, accept_pause);
             if (!slept) co_return;

@@ -20,10 +20,6 @@ public:
     std::expected<std::optional<tls::Opened>, tls::Failure> next(Bytes& input);
     void forget() { opened_ = {}; }
 
-    bool inside_record() const { return !cut_.empty(); }
-    void release() { opener_.release(); }
-    void wipe() { opener_.wipe(); }
-
     void save(Encoder& to) const;
     static Result<Inbox> load(Decoder& from);
 

@@ -12,6 +12,7 @@ namespace {
 
 // After close_notify the peer gets this long to close as well; leaving with unread bytes would be a RST that
 // takes back what we said last.
+constexpr Duration tick_every = std::chrono::seconds(1);  // lib/h2/tunnel.h
 constexpr Duration farewell = std::chrono::seconds(5);
 
 // What waits for the socket of a link that is better left to whoever fills it.
@@ -201,7 +202,7 @@ void Link::due() {
     if (ticking_ && now >= tick_at_) {
         engine_.tick();
         ticking_ = engine_.tick_wanted();
-        tick_at_ = now + std::chrono::seconds(1);
+        tick_at_ = now + tick_every;
     }
     if (now >= ping_at_) {
         if (pinging_) return end(Reason::timed_out);
@@ -217,7 +218,7 @@ void Link::due() {
 void Link::tick_if_wanted() {
     if (ticking_ || ended() || closing_ || !engine_.tick_wanted()) return;
     ticking_ = true;
-    tick_at_ = shard_.loop().now() + std::chrono::seconds(1);
+    tick_at_ = shard_.loop().now() + tick_every;
     schedule();
 }
 

@@ -43,6 +43,10 @@ struct Secured {
 
 class Link final : io::TurnEnd, io::Timer {
 public:
+    // What one app may put into a link while others wait for room in it, and what each that is woken is
+    // reckoned to add.
+    static constexpr std::size_t turn_bytes = 64 << 10;
+
     Link(Shard& shard, h2::Role role, Secured secured);
     ~Link();  // over, and joined
     Link(const Link&) = delete;
@@ -66,14 +70,13 @@ public:
     // A CONNECT whose turn has come: from now on the tunnel gets what arrives for it, and has what did.
     std::optional<h2::ConnectRequest> take_request(h2::StreamId stream, Tunnel& tunnel);
     void respond(h2::StreamId stream, const h2::ConnectResponse& response);
-    void
-    turn_away(h2::StreamId stream);  // REFUSED_STREAM: nothing was done for it, the peer may ask elsewhere
+    // REFUSED_STREAM: nothing was done for it, the peer may ask elsewhere.
+    void turn_away(h2::StreamId stream);
 
     // ---- ends
     void drain();          // GOAWAY; running tunnels go on, then it closes (H-36)
     void end(Reason why);  // now: GOAWAY and a reset of every tunnel
     bool ended() const { return ended_ != Reason::none; }
-    Reason how() const { return ended_; }
     // Ended, and no tunnel is left in it. Whoever owns the link awaits change() until it is, then join().
     bool over() const { return ended() && rows_.empty(); }
     io::Event::Waiting change() { return changed_.wait(); }

@@ -7,13 +7,6 @@
 
 namespace culvert::ztunnel {
 
-namespace {
-
-// What one waiting tunnel is reckoned to add when it is woken; tunnel.cpp reads no more from its app then.
-constexpr std::size_t turn_bytes = 64 << 10;
-
-}  // namespace
-
 std::size_t Link::send(h2::StreamId stream, ConstBytes bytes) {
     if (ended() || closing_) return 0;
     take_control();  // what was queued before leaves before

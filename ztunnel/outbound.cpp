@@ -2,6 +2,7 @@
 
 #include "lib/mesh/decide.h"
 #include "ztunnel/connections.h"
+#include "ztunnel/dial.h"
 #include "ztunnel/hbone.h"
 #include "ztunnel/pod_view.h"
 #include "ztunnel/splice.h"
@@ -104,13 +105,8 @@ io::Task<Result<Done>> open_tunnel(Connection& connection, Tunnel& tunnel, const
 }
 
 io::Task<Result<Done>> dial_plain(Connection& connection, io::Socket& app) {
-    PodView& pod = connection.pod;
-    io::Loop& loop = pod.shard().loop();
-    auto dialling = io::connect(loop, pod.info().where, connection.next_hop, {});
-    auto peer = co_await io::within(loop, pod.shard().settings().connect, std::move(dialling));
-    if (!peer && peer.error().reason == Reason::timed_out) co_return refuse(Reason::connect_timed_out);
-    if (!peer) co_return refuse(std::move(peer));
-    co_return co_await splice(connection, std::move(app), *std::move(peer));
+    CO_TRY(io::Socket peer, co_await dial(connection.pod, connection.next_hop));
+    co_return co_await splice(connection, std::move(app), std::move(peer));
 }
 
 // Until both directions of a tunnel run, or, without one, until a plain connection has ended.

@@ -33,8 +33,6 @@ public:
     void sent(std::size_t bytes) { backlog_.sent(bytes, *shelf_); }
 
     std::size_t unsent() const { return gathered_.size() + sealed_.size() + backlog_.size(); }
-    void release() { sealer_.release(); }  // an idle link keeps only the key's value
-    void wipe() { sealer_.wipe(); }
 
     void save(Encoder& to) const;  // after seal()
     static Result<Outbox> load(Decoder& from, BufferShelf& shelf);

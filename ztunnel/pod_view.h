@@ -60,7 +60,6 @@ public:
     const PodInfo& info() const { return *info_; }
     Shard& shard() { return shard_; }
     Pool& pool() { return pool_; }
-    bool draining() const { return draining_; }
     // So many connections are beginning that accepting had better be slower (docs/limits.md:
     // ztunnel.beginning): a beginning takes 3 KB, what runs 1 KB.
     bool crowded() const { return beginning_ >= beginning_crowd; }

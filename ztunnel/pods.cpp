@@ -1,10 +1,10 @@
 #include "ztunnel/pods.h"
 
 #include "lib/base/log.h"
+#include "lib/io/address.h"
 #include "lib/io/netns.h"
 #include "ztunnel/worker.h"
 
-#include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 
@@ -23,13 +23,6 @@ struct Pods::Kept {
 
 namespace {
 
-Ip ip_of(const sockaddr& address) {
-    if (address.sa_family == AF_INET)
-        return Ip::v4(ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr));
-    const auto& six = reinterpret_cast<const sockaddr_in6&>(address);
-    return *Ip::from_bytes(std::as_bytes(std::span(six.sin6_addr.s6_addr)));
-}
-
 bool is_link_local(Ip ip) {
     return Cidr::parse("fe80::/10")->contains(ip) || Cidr::parse("169.254.0.0/16")->contains(ip);
 }
@@ -41,10 +34,10 @@ Result<std::vector<Ip>> addresses_here() {
     std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(all, freeifaddrs);
     std::vector<Ip> out;
     for (const ifaddrs* each = all; each; each = each->ifa_next) {
-        if (!each->ifa_addr ||
-            (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6))
-            continue;
-        Ip ip = ip_of(*each->ifa_addr);
+        if (!each->ifa_addr) continue;
+        auto at = io::from_system(*each->ifa_addr);
+        if (!at) continue;  // of a link layer
+        const Ip ip = at->ip;
         if (!ip.is_loopback() && !is_link_local(ip)) out.push_back(ip);
     }
     return out;
@@ -52,7 +45,7 @@ Result<std::vector<Ip>> addresses_here() {
 
 }  // namespace
 
-Pods::Pods(io::Loop& loop, std::vector<Worker*> workers, const Doors& doors, Registry& metrics)
+Pods::Pods(io::Loop& loop, std::vector<Worker*> workers, const DoorSettings& doors, Registry& metrics)
     : loop_(loop), workers_(std::move(workers)), doors_(doors),
       active_(metrics.gauge("workload_manager_active_proxy_count", "Pods served")),
       started_(metrics.counter("workload_manager_proxies_started", "Pods whose service began")),

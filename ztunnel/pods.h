@@ -41,7 +41,7 @@ public:
 class Pods final : public PodKeeper {
 public:
     // The workers outlive it.
-    Pods(io::Loop& loop, std::vector<Worker*> workers, const Doors& doors, Registry& metrics);
+    Pods(io::Loop& loop, std::vector<Worker*> workers, const DoorSettings& doors, Registry& metrics);
     ~Pods() override;
 
     io::Task<Result<Done>> add(AddedPod spec) override;
@@ -67,7 +67,7 @@ private:
 
     io::Loop& loop_;
     std::vector<Worker*> workers_;
-    Doors doors_;
+    DoorSettings doors_;
     Gauge& active_;
     Counter& started_;
     Counter& stopped_;

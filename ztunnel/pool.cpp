@@ -1,6 +1,7 @@
 #include "ztunnel/pool.h"
 
 #include "lib/tls/credentials.h"
+#include "ztunnel/dial.h"
 #include "ztunnel/greeting.h"
 #include "ztunnel/pod_view.h"
 
@@ -147,19 +148,10 @@ io::Task<Result<Secured>> Pool::secure(const Hop& hop) {
     Shard& shard = pod_.shard();
     io::Loop& loop = shard.loop();
     CO_TRY(auto credential, co_await shard.credential(hop.identity));
-    CO_TRY(io::Socket socket, co_await connect(hop));
+    CO_TRY(io::Socket socket, co_await ztunnel::dial(pod_, hop.to));
     auto handshake = shard.handshakes().client(credential, hop.accepted, loop.clock().wall());
     auto greeted = greet({std::move(socket), std::move(handshake), std::move(credential)});
     co_return co_await io::within(loop, shard.settings().handshake, std::move(greeted));
-}
-
-// A timeout here is a NetworkPolicy's sign (H-42), one of the handshake is not.
-io::Task<Result<io::Socket>> Pool::connect(const Hop& hop) {
-    io::Loop& loop = lives_.loop();
-    auto connecting = io::connect(loop, pod_.info().where, hop.to, {});
-    auto socket = co_await io::within(loop, pod_.shard().settings().connect, std::move(connecting));
-    if (!socket && socket.error().reason == Reason::timed_out) co_return refuse(Reason::connect_timed_out);
-    co_return socket;
 }
 
 void Pool::drop_if_unused(Found& found) {

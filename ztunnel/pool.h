@@ -87,7 +87,6 @@ private:
     io::Task<void> live(Found& group);
     io::Task<Result<Done>> wait_for_dial(Found& group);
     io::Task<Result<std::unique_ptr<Link>>> dial(const Hop& hop);
-    io::Task<Result<io::Socket>> connect(const Hop& hop);
     io::Task<Result<Secured>> secure(const Hop& hop);
     Link* best(Group& group) const;
     static bool newest_is_barren(const Group& group);

@@ -24,9 +24,12 @@ public:
         : connection_(connection), app_(std::move(app)), peer_(std::move(peer)),
           both_(connection.scope.loop()) {
         connection_.pod.count_sockets(1);
-        connection_.watch(app_, &peer_);
+        connection_.watch(&app_, &peer_);  // a direction that has ended, or waits to be sent, reads nothing
     }
-    ~Splice() { connection_.pod.count_sockets(-1); }
+    ~Splice() {
+        connection_.watch(nullptr);
+        connection_.pod.count_sockets(-1);
+    }
     Splice(const Splice&) = delete;
 
     io::Task<Result<Done>> run() {

@@ -10,9 +10,6 @@ namespace culvert::ztunnel {
 
 namespace {
 
-// What one app may put into a link while others wait for room in it: they take turns of this size.
-constexpr std::size_t turn_bytes = 64 << 10;
-
 #ifdef CULVERT_CANARY  // deliberately broken: test/sim/canary_test.cpp proves that the checkers see it
 constexpr bool fin_waits_for_data = false;
 #else
@@ -57,7 +54,6 @@ void Tunnel::leave() {
 void Tunnel::start(io::Socket app) {
     connection_.settled();
     app_ = std::move(app);
-    connection_.watch(app_);
     if (!connection_.scope.start(from_app())) fail(Reason::limit);
     write_rest();
     shut_app_if_ended();
@@ -84,7 +80,9 @@ io::Task<void> Tunnel::from_app() {
             auto received = co_await app_.recv(most);
             take_from_app(received);
         } else {
+            connection_.watch(&app_);
             auto woken = co_await changed_.wait();
+            connection_.watch(nullptr);
             if (paused_) break;
             if (!woken)
                 fail(connection_.cut_reason());
@@ -103,7 +101,7 @@ std::size_t Tunnel::may_read() {
         link_->wait_for_room(*this);
         return 0;
     }
-    std::size_t most = link_->crowded() ? turn_bytes : app_.loop().driver().buffer_size();
+    std::size_t most = link_->crowded() ? Link::turn_bytes : app_.loop().driver().buffer_size();
     return std::min(credit, most);
 }
 

@@ -5,6 +5,7 @@
 #include "lib/io/uring.h"
 #include "ztunnel/call.h"
 #include "ztunnel/dns_server.h"
+#include "ztunnel/listening.h"
 
 #include <pthread.h>
 
@@ -18,11 +19,6 @@ constexpr Duration accept_pause = 50ms;  // out of descriptors or memory: what i
 constexpr Duration crowd_pause = 1ms;
 constexpr Duration queue_quiet = 20ms;   // an accept queue that stays empty this long has run dry
 constexpr Duration queue_drain = 200ms;  // without a successor they keep coming: then they are refused
-
-// Errors of accept that say nothing of the listener.
-bool passes_by(const Error& error) {
-    return error.reason != Reason::cancelled && error.reason != Reason::internal;
-}
 
 io::Task<Result<io::Socket>> next_connection(io::Listener& listener) { co_return co_await listener.accept(); }
 
@@ -90,7 +86,7 @@ io::Task<Result<Done>> Worker::open_door(io::Loop& here, std::shared_ptr<const P
     });
 }
 
-io::Task<Result<Done>> Worker::listen(io::Loop& here, std::string uid, Doors doors) {
+io::Task<Result<Done>> Worker::listen(io::Loop& here, std::string uid, DoorSettings doors) {
     return call<Done>(here, loop_, [this, uid = std::move(uid), doors = std::move(doors)] {
         return listen_here(uid, doors);
     });
@@ -123,7 +119,7 @@ void Worker::drain(std::string uid) {
     });
 }
 
-Result<Done> Worker::listen_here(const std::string& uid, const Doors& doors) {
+Result<Done> Worker::listen_here(const std::string& uid, const DoorSettings& doors) {
     Door* pod = door(uid);
     if (!pod) return refuse(Reason::pod_removed);
     const struct {
@@ -137,17 +133,12 @@ Result<Done> Worker::listen_here(const std::string& uid, const Doors& doors) {
     for (const auto& each : wanted) {
         io::ListenOptions options{
             .role = doors.announce ? each.role : 0, .reuse_port = doors.reuse_port, .mark = doors.mark};
-        Address at{doors.ipv6 ? Ip() : Ip::v4(0), each.port};
-        auto listener = io::Listener::open(loop_, pod->view.info().where, at, options);
-        // S8: an app may hold the usual port. With our agent it is the role that steers, so any port will do.
-        bool taken = !listener && listener.error().detail == EADDRINUSE && doors.announce && each.port != 0;
-        if (taken) listener = io::Listener::open(loop_, pod->view.info().where, {at.ip, 0}, options);
-        if (!listener) {
-            Error error = std::move(listener).error();
-            error.text = "port " + std::to_string(each.port) + " of pod " + uid +
-                         (error.text.empty() ? "" : ": " + error.text);
-            return std::unexpected(std::move(error));
-        }
+        auto listener = open_at_any(each.port, doors.announce, [&](std::uint16_t port) {
+            const Address at{doors.ipv6 ? Ip() : Ip::v4(0), port};
+            return io::Listener::open(loop_, pod->view.info().where, at, options);
+        });
+        if (!listener)
+            return refuse_port(std::move(listener).error(), "port " + std::to_string(each.port), uid);
         ports.push_back(std::make_unique<Door::Port>(std::move(*listener), each.enter));
     }
     TRY_DONE(serve_dns(*pod, doors));
@@ -159,7 +150,7 @@ Result<Done> Worker::listen_here(const std::string& uid, const Doors& doors) {
     return Done{};
 }
 
-Result<Done> Worker::serve_dns(Door& pod, const Doors& doors) {
+Result<Done> Worker::serve_dns(Door& pod, const DoorSettings& doors) {
     if (!doors.dns) return Done{};
     DnsOptions options{.ipv6 = doors.ipv6,
                        .reuse_port = doors.reuse_port,
@@ -169,11 +160,9 @@ Result<Done> Worker::serve_dns(Door& pod, const Doors& doors) {
     pod.dns = std::make_unique<DnsServer>(pod.view, options, metrics_);
     auto started = pod.dns->start();
     if (!started) {
-        Error error = std::move(started).error();
-        error.text = "DNS port " + std::to_string(options.port) + " of pod " + pod.view.info().uid +
-                     (error.text.empty() ? "" : ": " + error.text);
         pod.dns.reset();
-        return std::unexpected(std::move(error));
+        return refuse_port(std::move(started).error(), "DNS port " + std::to_string(options.port),
+                           pod.view.info().uid);
     }
     return Done{};
 }
@@ -187,7 +176,7 @@ io::Task<void> Worker::accept_all(Door& pod, io::Listener& listener, Enter enter
     for (;;) {
         auto socket = co_await listener.accept();
         if (!socket) {
-            if (!passes_by(socket.error())) co_return;
+            if (io::Listener::is_over(socket.error())) co_return;
             auto slept = co_await io::sleep(loop_, accept_pause);
             if (!slept) co_return;
             continue;

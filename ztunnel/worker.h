@@ -21,7 +21,7 @@
 namespace culvert::ztunnel {
 
 // Where a pod's listeners are to stand.
-struct Doors {
+struct DoorSettings {
     std::uint16_t outbound = 15001, inbound = 15006, hbone = 15008;
     bool ipv6 = true;                // C-1
     bool reuse_port = true;          // C-3
@@ -49,7 +49,7 @@ public:
     // ---- asked from the loop `here`, done on its own (call.h)
     io::Task<Result<Done>> open_door(io::Loop& here, std::shared_ptr<const PodInfo> info);
     // Errors: what failed, with the port it failed on.
-    io::Task<Result<Done>> listen(io::Loop& here, std::string uid, Doors doors);
+    io::Task<Result<Done>> listen(io::Loop& here, std::string uid, DoorSettings doors);
     // Takes what is queued, then closes: a successor that listens already gets the rest (kernel contract g).
     io::Task<Result<Done>> stop_listening(io::Loop& here, std::string uid);
     // Returns when every connection has really ended. Unknown is fine.
@@ -65,8 +65,8 @@ private:
 
     Worker(std::unique_ptr<io::Driver> driver, const Settings& settings, Certs& certs, Registry& metrics);
     // On its loop.
-    Result<Done> listen_here(const std::string& uid, const Doors& doors);
-    Result<Done> serve_dns(Door& door, const Doors& doors);
+    Result<Done> listen_here(const std::string& uid, const DoorSettings& doors);
+    Result<Done> serve_dns(Door& door, const DoorSettings& doors);
     io::Task<Result<Done>> stop_listening_here(std::string uid);
     io::Task<Result<Done>> close_door_here(std::string uid, Reason why);
     Door* door(const std::string& uid);

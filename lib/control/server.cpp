@@ -62,10 +62,6 @@ h1::Response bad_request(const Error& error) {
     return {.status = status, .body = std::string(h1::status_text(status)) + "\n"};
 }
 
-bool our_port_is_gone(const Error& error) {
-    return error.reason == Reason::cancelled || error.reason == Reason::internal;
-}
-
 }  // namespace
 
 // A connection in its port's list; idle while it waits for a request.
@@ -114,7 +110,7 @@ io::Task<Result<Done>> Server::accept_all(Port& port) {
     for (;;) {
         auto socket = co_await port.listener.accept();
         if (!socket) {
-            if (our_port_is_gone(socket.error())) co_return refuse(std::move(socket));
+            if (io::Listener::is_over(socket.error())) co_return refuse(std::move(socket));
             CO_TRY_DONE(co_await io::sleep(loop_, accept_pause));
             continue;
         }

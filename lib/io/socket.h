@@ -169,6 +169,10 @@ public:
     // Result<Socket>; it may be moved to another loop before a coroutine uses it. Errors that concern one
     // connection only (it was reset in the queue) and a lack of descriptors are for the caller to survive.
     AcceptWait accept() { return AcceptWait(*loop_, handle_); }
+    // Whether an error of accept() ends the listener; any other may pass.
+    static bool is_over(const Error& error) {
+        return error.reason == Reason::cancelled || error.reason == Reason::internal;
+    }
     Result<Address> local() const { return loop_->driver().local(handle_); }
     bool open() const { return handle_ >= 0; }
     Loop& loop() const { return *loop_; }

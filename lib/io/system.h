@@ -3,6 +3,7 @@
 #pragma once
 #include "lib/base/fd.h"
 #include "lib/base/random.h"
+#include "lib/io/address.h"
 #include "lib/io/driver.h"
 
 #include <cerrno>
@@ -11,18 +12,6 @@
 #include <sys/socket.h>
 
 namespace culvert::io {
-
-// An address as the kernel wants it. IPv4 is AF_INET, except towards a dual-stack socket (`mapped`).
-struct SocketAddress {
-    union {
-        sockaddr any;
-        sockaddr_in v4;
-        sockaddr_in6 v6;
-    };
-    socklen_t size = 0;
-};
-SocketAddress to_system(Address address, bool mapped = false);
-Result<Address> from_system(const sockaddr_storage& from);  // v4-mapped addresses become IPv4 (wire fact C-5)
 
 Result<Fd> listen_in(Namespace where, Address at, const ListenOptions& options);
 Result<Fd> stream_in(Namespace where, Address to, const ConnectOptions& options, Random& random);

@@ -2,6 +2,7 @@
 
 #include "lib/base/ip.h"
 #include "lib/base/log.h"
+#include "lib/io/address.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +12,6 @@
 #include <list>
 #include <mutex>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -31,18 +31,8 @@ constexpr int pause_ms = 20;
 constexpr int accepts_a_turn = 256;       // then those who went are seen
 constexpr std::size_t other_files = 256;  // descriptors of the process that are no connections
 
-Address address_of(const sockaddr_storage& from) {
-    if (from.ss_family == AF_INET) {
-        const auto& v4 = reinterpret_cast<const sockaddr_in&>(from);
-        return {Ip::v4(ntohl(v4.sin_addr.s_addr)), ntohs(v4.sin_port)};
-    }
-    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(from);
-    auto bytes = reinterpret_cast<const std::byte*>(&v6.sin6_addr);
-    return {Ip::from_bytes(ConstBytes(bytes, 16)).value_or(Ip()), ntohs(v6.sin6_port)};
-}
-
 // "ipv4:10.0.0.1:4711", "ipv6:%5B::1%5D:4711": a scope, of a link-local address, is left out.
-std::optional<Address> address_of(std::string_view peer) {
+std::optional<Address> parse_peer(std::string_view peer) {
     const std::size_t colon = peer.find(':');
     if (colon == peer.npos) return {};
     std::string text(peer.substr(colon + 1));
@@ -75,7 +65,7 @@ std::uint16_t port_of(const Fd& fd) {
     sockaddr_storage own{};
     socklen_t length = sizeof own;
     if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &length) != 0) return 0;
-    return address_of(own).port;
+    return io::from_system(own).value_or(Address{}).port;
 }
 
 // All addresses of the name that this machine has, at one port.
@@ -192,7 +182,7 @@ void Door::Inside::welcome(int listener) {
         socklen_t length = sizeof from;
         Fd fd(::accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (fd.open()) {
-            admit(std::move(fd), address_of(from));
+            admit(std::move(fd), io::from_system(from).value_or(Address{}));
             continue;
         }
         if (errno == EAGAIN) return;
@@ -298,7 +288,7 @@ void Door::close() {
 std::uint16_t Door::port() const { return port_of(inside_->listeners[0]); }
 
 void Door::proven(std::string_view peer) {
-    const std::optional<Address> address = address_of(peer);
+    const std::optional<Address> address = parse_peer(peer);
     if (!address) return;
     std::lock_guard hold(inside_->lock);
     auto found = inside_->by_peer.find(*address);

@@ -170,10 +170,7 @@ TEST_CASE(
     "a manifest that names a captured pod's namespace gets nothing and frees nothing, also after a restart",
     "[census]") {
     Scene scene;
-    if (!scene.netns) {
-        WARN("skipped: needs root");
-        return;
-    }
+    CULVERT_SKIP_WITHOUT(scene.netns);
     scene.put("web", "ambient");
     scene.round();
     REQUIRE(scene.step("web") == Step::enrolled);
@@ -196,10 +193,7 @@ TEST_CASE(
 
 TEST_CASE("of two pods that want one namespace neither gets it, and each is told why", "[census]") {
     Scene scene;
-    if (!scene.netns) {
-        WARN("skipped: needs root");
-        return;
-    }
+    CULVERT_SKIP_WITHOUT(scene.netns);
     scene.put("a", "ambient");
     scene.put("b", "ambient");
     scene.round();
@@ -217,10 +211,7 @@ TEST_CASE("of two pods that want one namespace neither gets it, and each is told
 TEST_CASE("a namespace of a pod that is gone is taken over captured, but not while a file may name that pod",
           "[census]") {
     Scene scene;
-    if (!scene.netns) {
-        WARN("skipped: needs root");
-        return;
-    }
+    CULVERT_SKIP_WITHOUT(scene.netns);
     scene.put("old", "ambient");
     scene.round();
     REQUIRE(scene.captured());
@@ -241,10 +232,7 @@ TEST_CASE("a namespace of a pod that is gone is taken over captured, but not whi
 TEST_CASE("an agent that starts over an empty directory releases nobody: the disk may not be mounted yet",
           "[census]") {
     Scene scene;
-    if (!scene.netns) {
-        WARN("skipped: needs root");
-        return;
-    }
+    CULVERT_SKIP_WITHOUT(scene.netns);
     scene.put("web", "ambient");
     scene.round();
     REQUIRE(scene.captured());

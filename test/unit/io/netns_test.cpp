@@ -30,10 +30,7 @@ Task<Result<Done>> dial(Loop& loop, Namespace where, Address to) {
 TEST_CASE("a listener opened in a namespace is reached from inside it only, and the thread is back [C-2]",
           "[io]") {
     auto netns = new_netns();
-    if (!netns) {
-        WARN("skipped: needs root");
-        return;
-    }
+    CULVERT_SKIP_WITHOUT(netns);
     Namespace pod{netns->get()};
     Loop loop(ring());
     NetnsId before = here();
@@ -49,10 +46,7 @@ TEST_CASE("a listener opened in a namespace is reached from inside it only, and 
 
 TEST_CASE("inside() passes on what was made, and an error to enter", "[io]") {
     auto netns = new_netns();
-    if (!netns) {
-        WARN("skipped: needs root");
-        return;
-    }
+    CULVERT_SKIP_WITHOUT(netns);
     auto inside_it = inside({netns->get()}, []() -> Result<NetnsId> { return here(); });
     CHECK(inside_it == netns_id(netns->get()));
     CHECK(inside(own_namespace, []() -> Result<NetnsId> { return here(); }) == here());

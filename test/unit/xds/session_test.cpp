@@ -344,48 +344,52 @@ TEST_CASE("the controller's roll always becomes the node's, over losses and rest
     }
 }
 
-TEST_CASE("a report that is refused, or never answered, is said again on another stream", "[xds][report]") {
+namespace {
+
+// One node's reports to a server in memory.
+struct Reporting {
     ManualExecutor executor;
     Anyone anyone;
     Roll roll;
-    xds::MemoryServer server(executor, {&anyone, nullptr, &roll});
-    auto transport = server.report_transport("node:n1");
-    xds::ReportSession session(executor, *transport, "n1");
-    bool& fault = GENERATE(false, true) ? roll.mute : roll.refuses;
+    xds::MemoryServer server{executor, {&anyone, nullptr, &roll}};
+    std::unique_ptr<xds::ReportTransport> transport = server.report_transport("node:n1");
+    xds::ReportSession session{executor, *transport, "n1"};
+};
+
+}  // namespace
+
+TEST_CASE("a report that is refused, or never answered, is said again on another stream", "[xds][report]") {
+    Reporting node;
+    bool& fault = GENERATE(false, true) ? node.roll.mute : node.roll.refuses;
     fault = true;
-    session.set(pod(1, true));
-    session.start();
-    executor.advance(1s);
-    REQUIRE(roll.reports >= 1);
-    REQUIRE_FALSE(session.in_sync());
+    node.session.set(pod(1, true));
+    node.session.start();
+    node.executor.advance(1s);
+    REQUIRE(node.roll.reports >= 1);
+    REQUIRE_FALSE(node.session.in_sync());
     fault = false;
-    executor.advance(xds::acknowledgement_deadline + 16s);
-    REQUIRE(session.in_sync());
-    std::size_t said = roll.reports;
-    executor.advance(10min);
-    REQUIRE(roll.reports == said);  // the deadline of one that was acknowledged ends nothing
-    session.stop();
-    executor.advance(1s);
+    node.executor.advance(xds::acknowledgement_deadline + 16s);
+    REQUIRE(node.session.in_sync());
+    std::size_t said = node.roll.reports;
+    node.executor.advance(10min);
+    REQUIRE(node.roll.reports == said);  // the deadline of one that was acknowledged ends nothing
+    node.session.stop();
+    node.executor.advance(1s);
 }
 
 TEST_CASE("a report that says nothing new is not sent", "[xds][report]") {
-    ManualExecutor executor;
-    Anyone anyone;
-    Roll roll;
-    xds::MemoryServer server(executor, {&anyone, nullptr, &roll});
-    auto transport = server.report_transport("node:n1");
-    xds::ReportSession session(executor, *transport, "n1");
-    session.set(pod(1, true));
-    session.start();
-    executor.advance(1s);
-    REQUIRE(roll.reports == 1);
-    session.set(pod(1, true));
-    session.remove("uid-of-nobody");
-    executor.advance(1s);
-    REQUIRE(roll.reports == 1);
-    session.set(pod(1, false));
-    executor.advance(1s);
-    REQUIRE(roll.reports == 2);
-    session.stop();
-    executor.advance(1s);
+    Reporting node;
+    node.session.set(pod(1, true));
+    node.session.start();
+    node.executor.advance(1s);
+    REQUIRE(node.roll.reports == 1);
+    node.session.set(pod(1, true));
+    node.session.remove("uid-of-nobody");
+    node.executor.advance(1s);
+    REQUIRE(node.roll.reports == 1);
+    node.session.set(pod(1, false));
+    node.executor.advance(1s);
+    REQUIRE(node.roll.reports == 2);
+    node.session.stop();
+    node.executor.advance(1s);
 }

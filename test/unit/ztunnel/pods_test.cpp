@@ -44,8 +44,8 @@ public:
             worker = *ztunnel::Worker::make(settings_, certs_, metrics);
             all.push_back(worker.get());
         }
-        pods =
-            std::make_unique<Pods>(control_, all, ztunnel::Doors{.announce = false, .dns = false}, metrics);
+        pods = std::make_unique<Pods>(control_, all, ztunnel::DoorSettings{.announce = false, .dns = false},
+                                      metrics);
         for (ztunnel::Worker* worker : all) worker->start(all);
         thread_ = std::thread([this] { control_.run(); });
     }
@@ -159,17 +159,11 @@ std::size_t count(const std::string& text, std::string_view word) {
 
 constexpr std::uint16_t hbone = 15008;
 
-#define CULVERT_NETNS_OR_SKIP(name)                                                                          \
-    auto name = new_netns();                                                                                 \
-    if (!name) {                                                                                             \
-        WARN("skipped: needs root");                                                                         \
-        return;                                                                                              \
-    }
-
 }  // namespace
 
 TEST_CASE("a pod listens in its own namespace, and naming it again changes nothing [C-2, Z-6]", "[pods]") {
-    CULVERT_NETNS_OR_SKIP(pod);
+    auto pod = new_netns();
+    CULVERT_SKIP_WITHOUT(pod);
     Stage stage;
     REQUIRE(stage.add("u1", pod->get()));
     for (std::uint16_t port : {std::uint16_t{15001}, std::uint16_t{15006}, hbone}) {
@@ -183,8 +177,10 @@ TEST_CASE("a pod listens in its own namespace, and naming it again changes nothi
 }
 
 TEST_CASE("the same pod in another namespace is a new one, and the old one ends first [Z-6]", "[pods]") {
-    CULVERT_NETNS_OR_SKIP(before);
-    CULVERT_NETNS_OR_SKIP(after);
+    auto before = new_netns();
+    CULVERT_SKIP_WITHOUT(before);
+    auto after = new_netns();
+    CULVERT_SKIP_WITHOUT(after);
     Stage stage;
     REQUIRE(stage.add("u1", before->get()));
     Fd open = client(before->get(), hbone);
@@ -198,7 +194,8 @@ TEST_CASE("the same pod in another namespace is a new one, and the old one ends 
 
 TEST_CASE("a port that an app holds is named, nothing stays open behind it, and a later try works",
           "[pods]") {
-    CULVERT_NETNS_OR_SKIP(pod);
+    auto pod = new_netns();
+    CULVERT_SKIP_WITHOUT(pod);
     Stage stage;
     Fd app = tcp_in(pod->get());
     const sockaddr_in own = at(hbone);
@@ -214,7 +211,8 @@ TEST_CASE("a port that an app holds is named, nothing stays open behind it, and 
 }
 
 TEST_CASE("a removal returns when every connection has ended [R-15]", "[pods]") {
-    CULVERT_NETNS_OR_SKIP(pod);
+    auto pod = new_netns();
+    CULVERT_SKIP_WITHOUT(pod);
     Stage stage;
     REQUIRE(stage.add("u1", pod->get()));
     std::vector<Fd> open;
@@ -226,7 +224,8 @@ TEST_CASE("a removal returns when every connection has ended [R-15]", "[pods]") 
 }
 
 TEST_CASE("a removal without memory for it says so, and the next one ends the pod", "[pods]") {
-    CULVERT_NETNS_OR_SKIP(pod);
+    auto pod = new_netns();
+    CULVERT_SKIP_WITHOUT(pod);
     const std::uint64_t refused = GENERATE(1u, 2u);
     Stage stage;
     REQUIRE(stage.add("u1", pod->get()));
@@ -258,7 +257,8 @@ TEST_CASE("a data loop that does not turn holds up neither the control loop nor 
 }
 
 TEST_CASE("what one listener accepts is spread over the workers", "[pods]") {
-    CULVERT_NETNS_OR_SKIP(pod);
+    auto pod = new_netns();
+    CULVERT_SKIP_WITHOUT(pod);
     Stage stage;
     REQUIRE(stage.add("u1", pod->get()));
     std::vector<Fd> open;
@@ -270,7 +270,8 @@ TEST_CASE("what one listener accepts is spread over the workers", "[pods]") {
 }
 
 TEST_CASE("a drain takes nothing new and leaves alone what is open [H-36]", "[pods]") {
-    CULVERT_NETNS_OR_SKIP(pod);
+    auto pod = new_netns();
+    CULVERT_SKIP_WITHOUT(pod);
     Stage stage;
     REQUIRE(stage.add("u1", pod->get()));
     Fd open = client(pod->get(), hbone);
